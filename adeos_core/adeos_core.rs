@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Adeos: the nanokernel of a vnode (paper section 4).
+//!
+//! The same module runs in every kernel of the machine. In the root it takes the pool, makes the
+//! control area and keeps the table of vnodes; in a vnode it finds the control area by the boot
+//! block and joins. What it offers to other modules is what this file re-exports.
+
+use kernel::miscdevice::{
+    MiscDeviceOptions,
+    MiscDeviceRegistration, //
+};
+use kernel::prelude::*;
+use kernel::sync::Arc;
+
+mod beat;
+mod channel;
+mod control;
+mod core_state;
+pub mod cpu;
+mod death;
+mod debug;
+mod device;
+mod ffi;
+mod kthread;
+mod machine;
+mod mapping;
+mod pool;
+mod portal;
+pub mod user;
+mod vnodes;
+mod watch;
+
+pub use control::Control;
+pub use core_state::Core;
+pub use machine::{
+    now_ns,
+    Identity, //
+};
+pub use mapping::{
+    Mapping,
+    Part, //
+};
+pub use pool::{
+    Region,
+    Usage, //
+};
+pub use portal::{
+    Handler,
+    Portal, //
+};
+pub use vnodes::{
+    Assignment,
+    Facts, //
+};
+
+use adeos_proto::id::VnodeId;
+use adeos_proto::layout::{
+    self,
+    slot,
+    Status, //
+};
+use adeos_proto::record;
+use adeos_proto::region::Allocator;
+use adeos_proto::window::Window;
+
+module! {
+    type: AdeosCore,
+    name: "adeos_core",
+    authors: ["The Adeos cluster project"],
+    description: "Adeos nanokernel: several Linux kernels on one machine",
+    license: "GPL",
+}
+
+/// The loaded module. Fields go in this order: first what calls into the nanokernel, then the
+/// nanokernel itself.
+#[pin_data(PinnedDrop)]
+struct AdeosCore {
+    #[pin]
+    device: MiscDeviceRegistration<device::AdeosFile>,
+    #[pin]
+    views: debug::Views,
+    watch: kthread::Kthread<watch::Watch>,
+    #[cfg(CONFIG_ADEOS)]
+    vector: portal::Vector,
+    ends: Option<death::Ends>,
+    beats: KBox<beat::Beats>,
+    portals: [Portal; 2],
+    veto: Option<cpu::Veto>,
+    published: core_state::Published,
+}
+
+impl kernel::InPlaceModule for AdeosCore {
+    fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        core_state::init_statics();
+        pin_init::pin_init_scope(|| {
+            let core = join()?;
+            let is_root = core.identity().is_root();
+            let own = core.identity().vnode;
+            let control = core.shared_control();
+
+            let published = core_state::Published::new(core.clone());
+            let veto = if is_root {
+                Some(cpu::Veto::new()?)
+            } else {
+                None
+            };
+            let portals = [
+                Portal::new(layout::portal::NOTICE, watch::on_portal)?,
+                Portal::new(layout::portal::CHANNEL, watch::on_portal)?,
+            ];
+            let beats = beat::Beats::start(control, own)?;
+            let ends = if machine::PATCHED {
+                None
+            } else {
+                Some(death::Ends::watch()?)
+            };
+            #[cfg(CONFIG_ADEOS)]
+            let vector = portal::Vector::take()?;
+            let body = Arc::new(watch::Watch(core.clone()), GFP_KERNEL)?;
+            let watch = kthread::Kthread::spawn(c"adeos", body)?;
+
+            greet(&core);
+            tell_root(&core);
+            Ok(try_pin_init!(Self {
+                device <- MiscDeviceRegistration::register(MiscDeviceOptions { name: c"adeos" }),
+                views <- debug::Views::new(core),
+                watch,
+                #[cfg(CONFIG_ADEOS)]
+                vector,
+                ends,
+                beats,
+                portals,
+                veto,
+                published,
+            }))
+        })
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for AdeosCore {
+    fn drop(self: Pin<&mut Self>) {
+        pr_info!(
+            "vnode {} leaves the cluster\n",
+            self.published.core().identity().vnode.number()
+        );
+    }
+}
+
+/// Makes the control area (root) or finds it (vnode), and signs in.
+fn join() -> Result<Arc<Core>> {
+    let identity = Identity::find()?;
+    let (control, pool) = match identity.control {
+        None => {
+            let mut pool = pool::take()?;
+            let range = pool::take_control_area(&mut pool)?;
+            (Control::create(range, &identity)?, pool)
+        }
+        Some(base) => (Control::open(base)?, Allocator::new()),
+    };
+    let control = Arc::new(control, GFP_KERNEL)?;
+
+    if !identity.is_root() {
+        adeos_proto::channel::close_leftovers(&control.slot(identity.vnode));
+    }
+    sign_in(&control, &identity);
+    Core::new(identity, control, pool)
+}
+
+/// Says in this vnode's status that it takes part.
+fn sign_in(control: &Control, identity: &Identity) {
+    let status = Status {
+        magic: layout::STATUS_MAGIC,
+        version: layout::VERSION,
+        generation: identity.generation.0,
+        state: layout::state::JOINED,
+        cause_apic_id: layout::NO_APIC,
+        features: identity.features,
+        nr_cpus: cpu::online().len() as u32,
+        release: record::set_text(machine::release()),
+        ..Status::default()
+    };
+    control
+        .slot(identity.vnode)
+        .write(slot::STATUS, &status.to_bytes());
+}
+
+/// Rings the root: this vnode's status has changed.
+fn tell_root(core: &Core) {
+    let own = core.identity().vnode;
+    if !own.is_root() {
+        portal::send(core.control(), own, VnodeId::ROOT, layout::portal::NOTICE);
+    }
+}
+
+fn greet(core: &Core) {
+    let identity = core.identity();
+    if identity.is_root() {
+        let usage = core.pool_usage();
+        pr_info!("root of the cluster, {} MiB for vnodes\n", usage.free >> 20);
+        return;
+    }
+    pr_info!(
+        "vnode {}, life {}, has joined\n",
+        identity.vnode.number(),
+        identity.generation.0
+    );
+    if !machine::PATCHED {
+        pr_info!("without the patches: portals are looked for, and deaths before this are not contained\n");
+    }
+}

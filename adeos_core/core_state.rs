@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The nanokernel's state: one [`Core`] per kernel, which everything else hangs on.
+
+use crate::control::Control;
+use crate::kthread::Event;
+use crate::machine::Identity;
+use crate::vnodes::Table;
+use adeos_proto::region::Allocator;
+use kernel::prelude::*;
+use kernel::sync::atomic::{
+    Acquire,
+    Atomic,
+    Release, //
+};
+use kernel::sync::{
+    Arc,
+    CondVar,
+    Mutex, //
+};
+
+/// Ranges that the pool can be split into.
+pub(crate) const POOL_RANGES: usize = 64;
+
+/// The nanokernel of this kernel.
+///
+/// Lock order: `table`, then `pool`; no other lock is taken inside either.
+#[pin_data]
+pub struct Core {
+    identity: Identity,
+    control: Arc<Control>,
+    #[pin]
+    table: Mutex<Table>,
+    #[pin]
+    changed: CondVar,
+    #[pin]
+    pool: Mutex<Allocator<POOL_RANGES>>,
+    /// Wakes the watch.
+    #[pin]
+    doorbell: Event,
+    /// Held by whoever looks at a channel's rings before waiting on `channel_moved`.
+    #[pin]
+    channel_lock: Mutex<()>,
+    #[pin]
+    channel_moved: CondVar,
+}
+
+kernel::sync::global_lock! {
+    // SAFETY: `init` is called in the module's initialisation, before any other use.
+    unsafe(uninit) static CORE: Mutex<Option<Arc<Core>>> = None;
+}
+
+/// The same as `CORE`, for contexts that cannot take a mutex.
+static CURRENT: Atomic<usize> = Atomic::new(0);
+
+impl Core {
+    pub(crate) fn new(
+        identity: Identity,
+        control: Arc<Control>,
+        pool: Allocator<POOL_RANGES>,
+    ) -> Result<Arc<Self>> {
+        let table = Table::new()?;
+        Arc::pin_init(
+            pin_init!(Self {
+                identity,
+                control,
+                table <- kernel::new_mutex!(table, "adeos:table"),
+                changed <- kernel::new_condvar!("adeos:changed"),
+                pool <- kernel::new_mutex!(pool, "adeos:pool"),
+                doorbell <- Event::new(),
+                channel_lock <- kernel::new_mutex!((), "adeos:channel"),
+                channel_moved <- kernel::new_condvar!("adeos:channel_moved"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// The nanokernel of this kernel, for modules that build on it. ENODEV before it is set up.
+    pub fn get() -> Result<Arc<Self>> {
+        CORE.lock().clone().ok_or(ENODEV)
+    }
+
+    /// Runs `with` on the nanokernel, if there is one. For interrupt handlers and the kernel's end:
+    /// the caller is such that the claim below outlives it.
+    pub(crate) fn with_in_interrupt(with: impl FnOnce(&Self)) {
+        let address = CURRENT.load(Acquire) as *const Self;
+        // SAFETY: `Published` keeps the core alive while the address is set, and whoever calls
+        // this (the portals' vector, the callbacks of `death.rs`) is unregistered, with a wait for
+        // those that still run, before `Published` is dropped.
+        if let Some(core) = unsafe { address.as_ref() } {
+            with(core);
+        }
+    }
+
+    /// Who this kernel is.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The control area.
+    pub fn control(&self) -> &Control {
+        &self.control
+    }
+
+    pub(crate) fn shared_control(&self) -> Arc<Control> {
+        self.control.clone()
+    }
+
+    pub(crate) fn table(&self) -> &Mutex<Table> {
+        &self.table
+    }
+
+    pub(crate) fn changed(&self) -> &CondVar {
+        &self.changed
+    }
+
+    pub(crate) fn pool(&self) -> &Mutex<Allocator<POOL_RANGES>> {
+        &self.pool
+    }
+
+    pub(crate) fn doorbell(&self) -> &Event {
+        &self.doorbell
+    }
+
+    pub(crate) fn channel_lock(&self) -> &Mutex<()> {
+        &self.channel_lock
+    }
+
+    pub(crate) fn channel_moved(&self) -> &CondVar {
+        &self.channel_moved
+    }
+}
+
+/// The fact that this core is the one of the kernel; ends when dropped.
+pub(crate) struct Published(Arc<Core>);
+
+impl Published {
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        CURRENT.store(Arc::as_ptr(&core) as usize, Release);
+        *CORE.lock() = Some(core.clone());
+        Self(core)
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.0
+    }
+}
+
+impl Drop for Published {
+    fn drop(&mut self) {
+        CURRENT.store(0, Release);
+        *CORE.lock() = None;
+    }
+}
+
+/// Prepares the statics of this file.
+pub(crate) fn init_statics() {
+    // SAFETY: Called once, from the module's initialisation.
+    unsafe { CORE.init() };
+}

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The C functions of `shim.c` and of the kernel patches, declared; nothing else.
+
+use kernel::ffi::c_char;
+
+extern "C" {
+    pub(crate) fn adeos_icr_write(command: u32, apic_id: u32);
+    pub(crate) fn adeos_cpu_apic_id(cpu: u32) -> u32;
+    pub(crate) fn adeos_cpu_online(cpu: u32) -> bool;
+    pub(crate) fn adeos_this_cpu() -> u32;
+    pub(crate) fn adeos_rdtsc() -> u64;
+    pub(crate) fn adeos_wall_ns() -> u64;
+    pub(crate) fn adeos_release() -> *const c_char;
+    pub(crate) fn adeos_cond_resched();
+    pub(crate) fn adeos_orderly_poweroff();
+    pub(crate) fn adeos_park();
+    pub(crate) fn adeos_watch_ends() -> i32;
+    pub(crate) fn adeos_unwatch_ends();
+}
+
+// arch/x86/include/asm/adeos.h
+#[cfg(CONFIG_ADEOS)]
+extern "C" {
+    pub(crate) fn adeos_boot_address() -> u64;
+    pub(crate) fn adeos_pool_range(n: u32, base: *mut u64, size: *mut u64) -> bool;
+    pub(crate) fn adeos_lapic_khz() -> u32;
+    pub(crate) fn adeos_shorthand_enabled() -> bool;
+    pub(crate) fn adeos_send_portal(apic_id: u32);
+    pub(crate) fn adeos_set_portal_handler(handler: Option<unsafe extern "C" fn()>) -> i32;
+}

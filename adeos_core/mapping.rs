@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Mapped physical memory that other kernels may write: the bulk of our shared-memory unsafe.
+//!
+//! Two rules hold here. No reference to shared bytes is ever made: numbers are accessed whole
+//! through the kernel's atomics, bytes are copied. Every access is checked against the size of
+//! the mapping; one outside reads zero and writes nothing. Data that races gives wrong bytes,
+//! never unsoundness.
+
+use adeos_proto::id::PhysRange;
+use adeos_proto::window::Window;
+use core::ptr::NonNull;
+use kernel::bindings;
+use kernel::prelude::*;
+use kernel::sync::atomic::{
+    Acquire,
+    Atomic,
+    Full,
+    Release, //
+};
+use kernel::sync::barrier;
+
+/// A range of physical memory, mapped cached (write-back), as its other users map it.
+///
+/// # Invariants
+///
+/// `address` is the start of a live `memremap()` of `range.size()` bytes; it is page-aligned.
+pub struct Mapping {
+    address: NonNull<u8>,
+    range: PhysRange,
+}
+
+// SAFETY: The mapping belongs to the kernel's address space, not to a thread.
+unsafe impl Send for Mapping {}
+// SAFETY: All access through `&self` is atomic or a copy of bytes that nobody borrows.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// Maps a page-aligned range. Process context. ENOMEM when the kernel cannot map it, EINVAL
+    /// when it is not aligned to pages.
+    pub fn new(range: PhysRange) -> Result<Self> {
+        let page = kernel::page::PAGE_SIZE as u64;
+        if range.base() % page != 0 || range.size() % page != 0 {
+            return Err(EINVAL);
+        }
+
+        let size = usize::try_from(range.size())?;
+        // SAFETY: Any range may be asked for; `memremap` refuses what it cannot map.
+        let raw = unsafe { bindings::memremap(range.base(), size, bindings::MEMREMAP_WB as usize) };
+        let address = NonNull::new(raw.cast::<u8>()).ok_or(ENOMEM)?;
+
+        // INVARIANT: `memremap` has just mapped the range.
+        Ok(Self { address, range })
+    }
+
+    /// The physical range.
+    pub fn range(&self) -> PhysRange {
+        self.range
+    }
+
+    /// Address of `len` bytes at `offset` for calls that fill or read memory by address; `None`
+    /// when they do not lie in the mapping. It must not outlive `self`, and must not be made a
+    /// reference.
+    pub fn at(&self, offset: usize, len: usize) -> Option<*mut u8> {
+        self.check(offset, len)
+    }
+
+    /// Fills all of the memory with zeros. Process context; lets others run in between.
+    pub fn scrub(&self) {
+        const STEP: usize = 2 << 20;
+        let mut offset = 0;
+        while offset < self.len() {
+            let len = STEP.min(self.len() - offset);
+            if let Some(address) = self.check(offset, len) {
+                // SAFETY: `check` says that `len` bytes are mapped there; nobody borrows them.
+                unsafe { core::ptr::write_bytes(address, 0, len) };
+            }
+            // SAFETY: Process context without locks, as this function asks for.
+            unsafe { crate::ffi::adeos_cond_resched() };
+            offset += STEP;
+        }
+    }
+
+    /// A part of the memory as a window of its own.
+    pub fn part(&self, offset: usize, size: usize) -> Part<'_> {
+        let in_range = self.check(offset, size).is_some();
+        Part {
+            mapping: self,
+            offset,
+            size: if in_range { size } else { 0 },
+        }
+    }
+
+    fn len(&self) -> usize {
+        // A mapped size fits in an address: `new` has checked it.
+        self.range.size() as usize
+    }
+
+    fn check(&self, offset: usize, len: usize) -> Option<*mut u8> {
+        if offset.checked_add(len)? > self.len() {
+            return None;
+        }
+        // SAFETY: The offset lies in (or one past the end of) the mapping, by the check above.
+        Some(unsafe { self.address.as_ptr().add(offset) })
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: By the invariant this is a live mapping; it is unmapped once, here.
+        unsafe { bindings::memunmap(self.address.as_ptr().cast()) };
+    }
+}
+
+/// A part of a mapping.
+#[derive(Clone, Copy)]
+pub struct Part<'a> {
+    mapping: &'a Mapping,
+    offset: usize,
+    size: usize,
+}
+
+impl Part<'_> {
+    fn check(&self, offset: usize, len: usize) -> Option<*mut u8> {
+        if offset.checked_add(len)? > self.size {
+            return None;
+        }
+        self.mapping.check(self.offset.checked_add(offset)?, len)
+    }
+
+    fn number32(&self, offset: usize) -> Option<&Atomic<u32>> {
+        let address = self.check(offset, 4)?.cast::<u32>();
+        if !address.is_aligned() {
+            return None;
+        }
+        // SAFETY: Four mapped, aligned bytes that live as long as `self`; every kernel accesses
+        // them atomically or not at all.
+        Some(unsafe { Atomic::from_ptr(address) })
+    }
+
+    fn number64(&self, offset: usize) -> Option<&Atomic<u64>> {
+        let address = self.check(offset, 8)?.cast::<u64>();
+        if !address.is_aligned() {
+            return None;
+        }
+        // SAFETY: Eight mapped, aligned bytes that live as long as `self`; every kernel accesses
+        // them atomically or not at all.
+        Some(unsafe { Atomic::from_ptr(address) })
+    }
+}
+
+impl Window for Part<'_> {
+    fn size(&self) -> usize {
+        self.size
+    }
+
+    #[inline]
+    fn load_acquire(&self, offset: usize) -> u32 {
+        self.number32(offset)
+            .map_or(0, |number| number.load(Acquire))
+    }
+
+    #[inline]
+    fn store_release(&self, offset: usize, value: u32) {
+        if let Some(number) = self.number32(offset) {
+            number.store(value, Release);
+        }
+    }
+
+    #[inline]
+    fn load_acquire64(&self, offset: usize) -> u64 {
+        self.number64(offset)
+            .map_or(0, |number| number.load(Acquire))
+    }
+
+    #[inline]
+    fn store_release64(&self, offset: usize, value: u64) {
+        if let Some(number) = self.number64(offset) {
+            number.store(value, Release);
+        }
+    }
+
+    fn fetch_or64(&self, offset: usize, bits: u64) -> u64 {
+        let Some(number) = self.number64(offset) else {
+            return 0;
+        };
+        let mut seen = number.load(Acquire);
+        loop {
+            match number.cmpxchg(seen, seen | bits, Full) {
+                Ok(before) => return before,
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    fn swap64(&self, offset: usize, value: u64) -> u64 {
+        self.number64(offset)
+            .map_or(0, |number| number.xchg(value, Full))
+    }
+
+    fn read(&self, offset: usize, to: &mut [u8]) {
+        if let Some(address) = self.check(offset, to.len()) {
+            // SAFETY: `check` says that as many bytes are mapped there; `to` is memory of this
+            // kernel alone and cannot overlap them.
+            unsafe { core::ptr::copy_nonoverlapping(address, to.as_mut_ptr(), to.len()) };
+        } else {
+            to.fill(0);
+        }
+    }
+
+    fn write(&self, offset: usize, from: &[u8]) {
+        if let Some(address) = self.check(offset, from.len()) {
+            // SAFETY: As in `read`.
+            unsafe { core::ptr::copy_nonoverlapping(from.as_ptr(), address, from.len()) };
+        }
+    }
+
+    fn full_barrier(&self) {
+        barrier::smp_mb(Full);
+    }
+}

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The pool: memory of the machine that the root's kernel leaves alone (`adeos_pool=`), lent to
+//! vnodes in contiguous ranges (paper section 4.3). The allocator is `proto/region.rs`.
+
+use crate::core_state::{
+    Core,
+    POOL_RANGES, //
+};
+use crate::machine;
+use adeos_proto::id::PhysRange;
+use adeos_proto::layout;
+use adeos_proto::region::{
+    Allocator,
+    Error,
+    Request, //
+};
+use kernel::bindings;
+use kernel::prelude::*;
+use kernel::sync::Arc;
+
+/// Takes the pool that the kernel was booted with. EINVAL, with a reason in the log, when there is
+/// none or when it is not memory that the kernel keeps out of.
+pub(crate) fn take() -> Result<Allocator<POOL_RANGES>> {
+    let mut pool = Allocator::new();
+    for range in machine::pool_ranges() {
+        if overlaps_system_ram(range) {
+            pr_err!(
+                "adeos_pool: the kernel uses {:#x}+{:#x} itself\n",
+                range.base(),
+                range.size()
+            );
+            return Err(EINVAL);
+        }
+        if let Err(error) = pool.add(range) {
+            pr_err!(
+                "adeos_pool: {:#x}+{:#x} is no good: {:?}\n",
+                range.base(),
+                range.size(),
+                error
+            );
+            return Err(EINVAL);
+        }
+    }
+    if pool.total() == 0 {
+        pr_err!("there is no memory for vnodes: boot the root with adeos_pool=SIZE@ADDRESS\n");
+        return Err(EINVAL);
+    }
+    Ok(pool)
+}
+
+fn overlaps_system_ram(range: PhysRange) -> bool {
+    // SAFETY: The function walks the kernel's resource tree under its own lock.
+    let found = unsafe {
+        bindings::region_intersects(
+            range.base(),
+            range.size() as usize,
+            bindings::IORESOURCE_SYSTEM_RAM as usize,
+            bindings::IORES_DESC_NONE as usize,
+        )
+    };
+    found != bindings::REGION_DISJOINT as i32
+}
+
+/// Takes the memory of the control area out of the pool, below 4 GiB where that is possible.
+pub(crate) fn take_control_area(pool: &mut Allocator<POOL_RANGES>) -> Result<PhysRange> {
+    let request = |within| Request {
+        size: layout::CONTROL_SIZE as u64,
+        align: layout::GRANULE,
+        within,
+    };
+    pool.allocate(&request(Region::BELOW_4G))
+        .or_else(|_| pool.allocate(&request(Region::ANYWHERE)))
+        .map_err(|_| ENOMEM)
+}
+
+/// A contiguous range of the pool; dropping it gives it back.
+pub struct Region {
+    core: Arc<Core>,
+    range: PhysRange,
+}
+
+impl Region {
+    /// Every address that the page tables of a starting vnode reach.
+    pub const ANYWHERE: PhysRange = checked(0, 1 << 39);
+    /// Addresses below 4 GiB.
+    pub const BELOW_4G: PhysRange = checked(0, 1 << 32);
+    /// Addresses from 4 GiB on.
+    pub const ABOVE_4G: PhysRange = checked(1 << 32, (1 << 39) - (1 << 32));
+
+    /// Requests `size` bytes, a multiple of [`layout::GRANULE`], inside `within`. ENOMEM when
+    /// there is no such range.
+    pub fn request(core: &Arc<Core>, size: u64, within: PhysRange) -> Result<Self> {
+        let request = Request {
+            size,
+            align: layout::GRANULE,
+            within,
+        };
+        let range = core.pool().lock().allocate(&request).map_err(errno)?;
+        Ok(Self {
+            core: core.clone(),
+            range,
+        })
+    }
+
+    /// Requests that very range. EBUSY when a part of it is taken, ENOMEM when it is not all in
+    /// the pool.
+    pub fn take(core: &Arc<Core>, range: PhysRange) -> Result<Self> {
+        core.pool().lock().take(range).map_err(errno)?;
+        Ok(Self {
+            core: core.clone(),
+            range,
+        })
+    }
+
+    /// Which range.
+    pub fn range(&self) -> PhysRange {
+        self.range
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        if let Err(error) = self.core.pool().lock().free(self.range) {
+            pr_err!(
+                "the pool does not take {:#x} back: {:?}\n",
+                self.range.base(),
+                error
+            );
+        }
+    }
+}
+
+const fn checked(base: u64, size: u64) -> PhysRange {
+    match PhysRange::new(base, size) {
+        Some(range) => range,
+        None => panic!("not a range"),
+    }
+}
+
+fn errno(error: Error) -> kernel::error::Error {
+    match error {
+        Error::NoFit | Error::Full | Error::Unknown => ENOMEM,
+        Error::Taken | Error::Overlap => EBUSY,
+        Error::Misaligned => EINVAL,
+    }
+}
+
+/// What the pool holds.
+#[derive(Clone, Copy)]
+pub struct Usage {
+    /// Bytes in all.
+    pub total: u64,
+    /// Bytes that are free.
+    pub free: u64,
+    /// Bytes of the largest free range.
+    pub largest: u64,
+}
+
+impl Core {
+    /// What the pool holds now.
+    pub fn pool_usage(&self) -> Usage {
+        let pool = self.pool().lock();
+        Usage {
+            total: pool.total(),
+            free: pool.available(),
+            largest: pool.largest(),
+        }
+    }
+}

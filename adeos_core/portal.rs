@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Portals: interrupts that vnodes send each other, with an owner and a handler (paper section 3).
+//!
+//! All portals share one vector. A sender sets a bit in its own word of the receiver's inbox and
+//! interrupts the receiver when the word was empty; the receiver takes whole words. So a raise is
+//! never lost, and raises that come before the handler ran are one. Where the kernel has no patch
+//! the words are looked for at each round of the watch.
+
+use crate::control::Control;
+use crate::core_state::Core;
+use crate::cpu;
+#[cfg(CONFIG_ADEOS)]
+use crate::ffi;
+use adeos_proto::id::VnodeId;
+use adeos_proto::layout::{
+    self,
+    slot, //
+};
+use adeos_proto::window::Window;
+use core::mem;
+use kernel::prelude::*;
+use kernel::sync::atomic::{
+    Acquire,
+    Atomic,
+    Full,
+    Relaxed,
+    Release, //
+};
+
+/// What runs when a portal was raised. It runs in a hard interrupt (or in the watch's thread where
+/// there is none): no sleep, no lock that others hold with interrupts on.
+pub type Handler = fn(&Core, VnodeId);
+
+/// Handlers by portal, as addresses; 0 for none.
+static HANDLERS: [Atomic<usize>; layout::PORTALS] = [const { Atomic::new(0) }; layout::PORTALS];
+
+/// Raises taken by this kernel, by portal.
+static TAKEN: [Atomic<u64>; layout::PORTALS] = [const { Atomic::new(0) }; layout::PORTALS];
+
+/// Raises that this kernel has sent, and interrupts that they took.
+static SENT: [Atomic<u64>; 2] = [const { Atomic::new(0) }; 2];
+
+/// A handler of a portal; it runs no more once this is dropped.
+pub struct Portal(u32);
+
+impl Portal {
+    /// Registers a handler. EBUSY when the portal has one, EINVAL when there is no such portal.
+    pub fn new(portal: u32, handler: Handler) -> Result<Self> {
+        let place = HANDLERS.get(portal as usize).ok_or(EINVAL)?;
+        place
+            .cmpxchg(0, handler as usize, Full)
+            .map_err(|_| EBUSY)?;
+        Ok(Self(portal))
+    }
+}
+
+impl Drop for Portal {
+    fn drop(&mut self) {
+        if let Some(place) = HANDLERS.get(self.0 as usize) {
+            place.store(0, Release);
+            kernel::sync::rcu::synchronize_rcu();
+        }
+    }
+}
+
+/// Raises a portal of a vnode. Any context. A vnode that does not run takes no harm: the bit waits
+/// in its inbox, which is emptied before its next life.
+pub(crate) fn send(control: &Control, from: VnodeId, to: VnodeId, portal: u32) {
+    if portal as usize >= layout::PORTALS {
+        return;
+    }
+    let offset = slot::INBOX + from.index() * slot::INBOX_STRIDE;
+    let before = control.slot(to).fetch_or64(offset, 1 << portal);
+    count(&SENT[0]);
+    if before != 0 {
+        return;
+    }
+    let apic_id = receiver(control, to);
+    if apic_id != layout::NO_APIC {
+        count(&SENT[1]);
+        cpu::send_portal(apic_id);
+    }
+}
+
+/// The CPU of a vnode that takes portals: its first.
+fn receiver(control: &Control, to: VnodeId) -> u32 {
+    let offset = slot::BOOT + layout::BootBlock::OFFSETS.apic_ids;
+    if control.read_magic(to) {
+        control.slot(to).load_acquire(offset)
+    } else {
+        layout::NO_APIC
+    }
+}
+
+/// Takes all raises that wait for this kernel and runs their handlers.
+pub(crate) fn dispatch(core: &Core) {
+    let own = core.control().slot(core.identity().vnode);
+    for from in VnodeId::all() {
+        let mut raised = own.swap64(slot::INBOX + from.index() * slot::INBOX_STRIDE, 0);
+        while raised != 0 {
+            let portal = raised.trailing_zeros();
+            raised &= raised - 1;
+            run(core, from, portal);
+        }
+    }
+}
+
+fn run(core: &Core, from: VnodeId, portal: u32) {
+    let (Some(place), Some(taken)) = (HANDLERS.get(portal as usize), TAKEN.get(portal as usize))
+    else {
+        return;
+    };
+    count(taken);
+    let address = place.load(Acquire);
+    if address != 0 {
+        // SAFETY: The only values ever stored are 0 and `Handler`s, and a registration lives until
+        // no interrupt that could have read it still runs.
+        let handler = unsafe { mem::transmute::<usize, Handler>(address) };
+        handler(core, from);
+    }
+}
+
+/// Counts; two CPUs that count at once may count one too few, which a statistic can bear.
+fn count(counter: &Atomic<u64>) {
+    counter.store(counter.load(Relaxed).wrapping_add(1), Relaxed);
+}
+
+/// Raises sent, interrupts sent for them, and raises taken by portal.
+pub(crate) fn statistics() -> (u64, u64, impl Iterator<Item = (usize, u64)>) {
+    let taken = TAKEN
+        .iter()
+        .map(|counter| counter.load(Relaxed))
+        .enumerate()
+        .filter(|(_, count)| *count != 0);
+    (SENT[0].load(Relaxed), SENT[1].load(Relaxed), taken)
+}
+
+/// The claim on the portals' vector; the interrupt is taken until this is dropped.
+#[cfg(CONFIG_ADEOS)]
+pub(crate) struct Vector;
+
+#[cfg(CONFIG_ADEOS)]
+impl Vector {
+    pub(crate) fn take() -> Result<Self> {
+        // SAFETY: The handler is a static function of this module, and `drop` takes it back.
+        kernel::error::to_result(unsafe { ffi::adeos_set_portal_handler(Some(interrupt)) })?;
+        Ok(Self)
+    }
+}
+
+#[cfg(CONFIG_ADEOS)]
+impl Drop for Vector {
+    fn drop(&mut self) {
+        // SAFETY: Without a handler the patch waits until none runs any more.
+        unsafe { ffi::adeos_set_portal_handler(None) };
+    }
+}
+
+#[cfg(CONFIG_ADEOS)]
+unsafe extern "C" fn interrupt() {
+    Core::with_in_interrupt(dispatch);
+}

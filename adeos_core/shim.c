@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Macros, inlines and per-CPU data of the kernel, as functions: no logic. */
+#include <linux/kmsg_dump.h>
+#include <linux/panic_notifier.h>
+#include <linux/reboot.h>
+#include <linux/sched.h>
+#include <linux/timekeeping.h>
+#include <linux/utsname.h>
+#include <asm/apic.h>
+#include <asm/processor.h>
+#include <asm/smp.h>
+#include <asm/tsc.h>
+#include "shim.h"
+
+/* The APIC takes a destination and a command in two writes: nothing in between. */
+void adeos_icr_write(u32 command, u32 apic_id)
+{
+	unsigned long flags;
+
+	local_irq_save(flags);
+	apic->icr_write(command, apic_id);
+	local_irq_restore(flags);
+}
+
+u32 adeos_cpu_apic_id(u32 cpu)
+{
+	return per_cpu(x86_cpu_to_apicid, cpu);
+}
+
+bool adeos_cpu_online(u32 cpu)
+{
+	return cpu < nr_cpu_ids && cpu_online(cpu);
+}
+
+u32 adeos_this_cpu(void)
+{
+	return raw_smp_processor_id();
+}
+
+u64 adeos_rdtsc(void)
+{
+	return rdtsc();
+}
+
+u64 adeos_wall_ns(void)
+{
+	return ktime_get_real_ns();
+}
+
+const char *adeos_release(void)
+{
+	return init_utsname()->release;
+}
+
+void adeos_cond_resched(void)
+{
+	cond_resched();
+}
+
+void adeos_orderly_poweroff(void)
+{
+	orderly_poweroff(true);
+}
+
+void adeos_park(void)
+{
+	local_irq_disable();
+	for (;;)
+		native_halt();
+}
+
+/* The ways in which a kernel without the patches ends. */
+static int adeos_on_panic(struct notifier_block *nb, unsigned long event, void *text)
+{
+	adeos_ended(ADEOS_ENDED_PANIC, text);
+	return NOTIFY_DONE;
+}
+
+static int adeos_on_reboot(struct notifier_block *nb, unsigned long event, void *command)
+{
+	adeos_ended(event == SYS_RESTART ? ADEOS_ENDED_RESTART :
+		    event == SYS_HALT ? ADEOS_ENDED_HALT : ADEOS_ENDED_POWER_OFF, NULL);
+	return NOTIFY_DONE;
+}
+
+static void adeos_on_emergency(struct kmsg_dumper *dumper, struct kmsg_dump_detail *detail)
+{
+	if (detail->reason == KMSG_DUMP_EMERG)
+		adeos_ended(ADEOS_ENDED_EMERGENCY, NULL);
+}
+
+static struct notifier_block panic_block = { .notifier_call = adeos_on_panic, .priority = INT_MIN };
+static struct notifier_block reboot_block = { .notifier_call = adeos_on_reboot, .priority = INT_MIN };
+static struct kmsg_dumper dumper = { .dump = adeos_on_emergency, .max_reason = KMSG_DUMP_EMERG };
+
+int adeos_watch_ends(void)
+{
+	atomic_notifier_chain_register(&panic_notifier_list, &panic_block);
+	register_reboot_notifier(&reboot_block);
+	return kmsg_dump_register(&dumper);
+}
+
+void adeos_unwatch_ends(void)
+{
+	kmsg_dump_unregister(&dumper);
+	unregister_reboot_notifier(&reboot_block);
+	atomic_notifier_chain_unregister(&panic_notifier_list, &panic_block);
+}

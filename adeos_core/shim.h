@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* adeos_core/ffi.rs declares the same functions for Rust. */
+#ifndef ADEOS_CORE_SHIM_H
+#define ADEOS_CORE_SHIM_H
+
+#include <linux/types.h>
+
+/* proto/layout.rs, mod cause. */
+enum {
+	ADEOS_ENDED_PANIC = 1,
+	ADEOS_ENDED_RESTART,
+	ADEOS_ENDED_EMERGENCY,
+	ADEOS_ENDED_POWER_OFF,
+	ADEOS_ENDED_HALT,
+};
+
+void adeos_icr_write(u32 command, u32 apic_id);
+u32 adeos_cpu_apic_id(u32 cpu);
+bool adeos_cpu_online(u32 cpu);
+u32 adeos_this_cpu(void);
+u64 adeos_rdtsc(void);
+u64 adeos_wall_ns(void);
+const char *adeos_release(void);
+void adeos_cond_resched(void);
+void adeos_orderly_poweroff(void);
+void adeos_park(void);
+int adeos_watch_ends(void);
+void adeos_unwatch_ends(void);
+
+/* In Rust: death.rs. */
+void adeos_ended(u32 cause, const char *text);
+
+#endif /* ADEOS_CORE_SHIM_H */

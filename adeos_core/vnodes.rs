@@ -1,0 +1,403 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The root's table of vnodes: who is there, in which life, and how it goes.
+//!
+//! The states and what moves between them are `proto/lifecycle.rs`; this file carries the actions
+//! out and keeps the facts. Lock: [`Core`]'s `table`, a mutex; nothing else is taken inside it.
+
+use crate::core_state::Core;
+use crate::cpu::{
+    self,
+    StartCpus, //
+};
+use crate::machine;
+use crate::portal;
+use adeos_proto::cpuset::CpuSet;
+use adeos_proto::id::{
+    Generation,
+    PhysRange,
+    VnodeId,
+    VnodeName,
+    MAX_VNODES, //
+};
+use adeos_proto::layout::{
+    self,
+    request,
+    slot,
+    BootBlock,
+    Status, //
+};
+use adeos_proto::lifecycle::{
+    Action,
+    Cause,
+    Event,
+    State, //
+};
+use adeos_proto::liveness::{
+    Monitor,
+    Verdict, //
+};
+use adeos_proto::window::Window;
+use kernel::prelude::*;
+
+/// CPUs of a vnode whose beats are watched; those beyond run unwatched.
+const WATCHED: usize = 64;
+
+/// How long the kernel of a started vnode may take until it reads its boot block.
+const START_TIMEOUT_NS: u64 = 30_000_000_000;
+
+// SAFETY: This file sends INIT only to CPUs in the table: those of a vnode that is to end.
+const START_CPUS: StartCpus = unsafe { StartCpus::new() };
+
+/// What a vnode is to have.
+#[derive(Clone, Copy)]
+pub struct Assignment {
+    /// Its name, which no other vnode has.
+    pub name: VnodeName,
+    /// Its CPUs, in the root's numbering; the lowest is its first.
+    pub cpus: CpuSet,
+    /// Its memory.
+    pub memory: PhysRange,
+    /// How it is started, one of [`layout::entry`].
+    pub entry: u32,
+}
+
+/// Facts of one vnode.
+#[derive(Clone, Copy)]
+pub struct Facts {
+    /// Which life.
+    pub generation: Generation,
+    /// Where in its life it is.
+    pub state: State,
+    /// What it has; `None` while it is empty.
+    pub assignment: Option<Assignment>,
+    /// Why it ended.
+    pub cause: Option<Cause>,
+    /// Local APIC id of the CPU concerned.
+    pub cause_apic_id: u32,
+    /// How far it says it has come.
+    pub progress: u32,
+    /// What its kernel can do.
+    pub features: u32,
+    /// Longest silence of one of its CPUs, in ms; `u32::MAX` before the first beat.
+    pub silent_ms: u32,
+    /// When it was started, in ns of CLOCK_MONOTONIC.
+    pub started_ns: u64,
+    /// When it ended, or 0.
+    pub ended_ns: u64,
+    /// Its kernel's release.
+    pub release: [u8; 64],
+    /// Words that go with the cause.
+    pub message: [u8; 256],
+}
+
+impl Facts {
+    const EMPTY: Self = Self {
+        generation: Generation(0),
+        state: State::Empty,
+        assignment: None,
+        cause: None,
+        cause_apic_id: layout::NO_APIC,
+        progress: layout::state::SILENT,
+        features: 0,
+        silent_ms: u32::MAX,
+        started_ns: 0,
+        ended_ns: 0,
+        release: [0; 64],
+        message: [0; 256],
+    };
+}
+
+struct Entry {
+    facts: Facts,
+    monitor: Monitor<WATCHED>,
+}
+
+/// All vnodes of the machine.
+pub(crate) struct Table {
+    entries: KVec<KBox<Entry>>,
+    /// Counts changes that users may wait for.
+    count: u64,
+}
+
+impl Table {
+    pub(crate) fn new() -> Result<Self> {
+        let mut entries = KVec::with_capacity(MAX_VNODES, GFP_KERNEL)?;
+        for _ in 0..MAX_VNODES {
+            let entry = Entry {
+                facts: Facts::EMPTY,
+                monitor: Monitor::new(),
+            };
+            entries.push(KBox::new(entry, GFP_KERNEL)?, GFP_KERNEL)?;
+        }
+        Ok(Self { entries, count: 0 })
+    }
+
+    fn entry(&mut self, vnode: VnodeId) -> Result<&mut Entry> {
+        Ok(self.entries.get_mut(vnode.index()).ok_or(ENOENT)?)
+    }
+
+    /// Moves a vnode on, and carries out what has to be done at once.
+    fn on(&mut self, core: &Core, vnode: VnodeId, event: Event) -> Result<Action> {
+        let now = machine::now_ns();
+        let entry = self.entry(vnode)?;
+        let before = entry.facts.state;
+        let (state, action) = before.on(event).map_err(|_| EBUSY)?;
+        let facts = &mut entry.facts;
+        facts.state = state;
+        match event {
+            Event::Died(cause) => facts.cause = Some(cause),
+            Event::NoSign => facts.cause = Some(Cause::NoStart),
+            Event::Loaded => facts.started_ns = now,
+            Event::Reclaimed => facts.assignment = None,
+            _ => {}
+        }
+        if matches!(action, Action::StopCpus) {
+            facts.ended_ns = now;
+            stop_cpus(core, vnode);
+        }
+        if before != state {
+            self.count = self.count.wrapping_add(1);
+        }
+        Ok(action)
+    }
+}
+
+/// INIT to each CPU of a vnode, the first one first: it could start the others again.
+fn stop_cpus(core: &Core, vnode: VnodeId) {
+    let block = core.control().read_boot_block(vnode);
+    let cpus = block.apic_ids.iter().take(block.nr_cpus as usize);
+    cpus.filter(|id| **id != layout::NO_APIC)
+        .for_each(|id| START_CPUS.init(*id));
+}
+
+/// The root's API for kmb. Process context; all methods may sleep.
+impl Core {
+    /// Gives a vnode a number and a life. Its slot is made ready; nothing of it runs yet.
+    ///
+    /// EEXIST the name is in use, ENOSPC no number is free, EBUSY another vnode has one of the
+    /// CPUs or a part of the memory.
+    pub fn assign(&self, assignment: &Assignment) -> Result<(VnodeId, Generation)> {
+        let mut table = self.table().lock();
+        for entry in &table.entries {
+            let Some(other) = entry.facts.assignment else {
+                continue;
+            };
+            if other.name == assignment.name {
+                return Err(EEXIST);
+            }
+            let shares_cpus = !other.cpus.intersection(&assignment.cpus).is_empty();
+            if shares_cpus || other.memory.overlaps(assignment.memory) {
+                return Err(EBUSY);
+            }
+        }
+
+        let is_free = |vnode: &VnodeId| {
+            let entry = table.entries.get(vnode.index());
+            entry.is_some_and(|entry| entry.facts.state == State::Empty)
+        };
+        let vnode = VnodeId::all().skip(1).find(is_free).ok_or(ENOSPC)?;
+
+        let entry = table.entry(vnode)?;
+        let generation = entry.facts.generation.next().ok_or(ENOSPC)?;
+        entry.facts = Facts {
+            generation,
+            assignment: Some(*assignment),
+            ..Facts::EMPTY
+        };
+        entry.monitor.reset();
+        table.on(self, vnode, Event::Assigned)?;
+        self.control().clear_slot(vnode);
+        Ok((vnode, generation))
+    }
+
+    /// Tells the nanokernel what the vnode may use, and thereby the vnode: its boot block (paper
+    /// section 5, step 5). The caller has assigned it.
+    pub fn declare(&self, vnode: VnodeId) -> Result {
+        let facts = self.facts(vnode)?;
+        let assignment = facts.assignment.ok_or(ENOENT)?;
+        let (wall_tsc, wall_ns) = machine::clocks();
+        let mut block = BootBlock {
+            generation: facts.generation.0,
+            nr_cpus: assignment.cpus.len() as u32,
+            wall_tsc,
+            wall_ns,
+            memory_base: assignment.memory.base(),
+            memory_size: assignment.memory.size(),
+            name: assignment.name.field(),
+            entry: assignment.entry,
+            ..self.control().boot_block(vnode)
+        };
+        for (place, cpu) in block.apic_ids.iter_mut().zip(assignment.cpus.iter()) {
+            *place = cpu::apic_id(cpu).ok_or(EINVAL)?;
+        }
+        self.control().write_boot_block(vnode, &block);
+        Ok(())
+    }
+
+    /// Moves a vnode on in its life. EBUSY when the event cannot happen now.
+    pub fn advance(&self, vnode: VnodeId, event: Event) -> Result {
+        self.table().lock().on(self, vnode, event)?;
+        self.changed().notify_all();
+        Ok(())
+    }
+
+    /// What is known of a vnode. ENOENT for a number beyond the table.
+    pub fn facts(&self, vnode: VnodeId) -> Result<Facts> {
+        Ok(self.table().lock().entry(vnode)?.facts)
+    }
+
+    /// Count of changes so far.
+    pub fn changes(&self) -> u64 {
+        self.table().lock().count
+    }
+
+    /// Waits until the count of changes differs from `count`, a signal comes or the time is over;
+    /// returns the count. EINTR on a signal.
+    pub fn wait_for_change(&self, count: u64, timeout_ms: u32) -> Result<u64> {
+        use kernel::sync::CondVarTimeoutResult as Waited;
+        let mut jiffies = kernel::time::msecs_to_jiffies(timeout_ms);
+        let mut table = self.table().lock();
+        while table.count == count && jiffies > 0 {
+            jiffies = match self
+                .changed()
+                .wait_interruptible_timeout(&mut table, jiffies)
+            {
+                Waited::Woken { jiffies } => jiffies,
+                Waited::Timeout => 0,
+                Waited::Signal { .. } => return Err(EINTR),
+            };
+        }
+        Ok(table.count)
+    }
+
+    /// Asks a vnode to shut down. ENOTCONN when its adeos_core does not run.
+    pub fn ask_to_stop(&self, vnode: VnodeId) -> Result {
+        let mut table = self.table().lock();
+        let facts = table.entry(vnode)?.facts;
+        if !facts.state.is_alive() || facts.progress < layout::state::JOINED {
+            return Err(ENOTCONN);
+        }
+        table.on(self, vnode, Event::StopAsked)?;
+        let taken = self.control().read_boot_block(vnode).request_count;
+        self.control()
+            .set_boot_field(vnode, BootBlock::OFFSETS.request, request::SHUTDOWN);
+        self.control().set_boot_field(
+            vnode,
+            BootBlock::OFFSETS.request_count,
+            taken.wrapping_add(1),
+        );
+        drop(table);
+        self.changed().notify_all();
+        portal::send(self.control(), VnodeId::ROOT, vnode, layout::portal::NOTICE);
+        Ok(())
+    }
+
+    /// Looks at all vnodes: what they say of themselves and how their CPUs beat.
+    pub(crate) fn look_at_vnodes(&self) {
+        let mut changed = false;
+        for vnode in VnodeId::all().skip(1) {
+            let mut table = self.table().lock();
+            let before = table.count;
+            if let Ok(Some(event)) = look(self, &mut table, vnode) {
+                report(self, &mut table, vnode, event);
+            }
+            changed |= table.count != before;
+        }
+        if changed {
+            self.changed().notify_all();
+        }
+    }
+}
+
+/// Takes in what a vnode says; tells what that means for its life.
+fn look(core: &Core, table: &mut Table, vnode: VnodeId) -> Result<Option<Event>> {
+    let now_ns = machine::now_ns();
+    let entry = table.entry(vnode)?;
+    if !entry.facts.state.is_alive() {
+        return Ok(None);
+    }
+    let generation = entry.facts.generation.0;
+    let Some(status) = core.control().read_status(vnode, generation) else {
+        let late = now_ns.saturating_sub(entry.facts.started_ns) > START_TIMEOUT_NS;
+        return Ok((late && entry.facts.state == State::Loaded).then_some(Event::NoSign));
+    };
+
+    let progressed = take_in(&mut entry.facts, &status);
+    let event = if status.state >= layout::state::DEAD {
+        Cause::claimed(status.cause).map(Event::Died)
+    } else if entry.facts.state == State::Loaded {
+        Some(Event::SignOfLife)
+    } else {
+        watch_beats(core, entry, vnode, now_ns)
+    };
+    if progressed {
+        table.count = table.count.wrapping_add(1);
+    }
+    Ok(event)
+}
+
+/// Copies what a vnode says into what is known of it; whether it has come farther.
+fn take_in(facts: &mut Facts, status: &Status) -> bool {
+    let farther = status.state.min(layout::state::DEAD) > facts.progress;
+    facts.progress = facts.progress.max(status.state.min(layout::state::DEAD));
+    facts.features = status.features;
+    facts.release = status.release;
+    facts.message = status.message;
+    facts.cause_apic_id = status.cause_apic_id;
+    farther
+}
+
+fn watch_beats(core: &Core, entry: &mut Entry, vnode: VnodeId, now_ns: u64) -> Option<Event> {
+    let slot = core.control().slot(vnode);
+    let cpus = entry
+        .facts
+        .assignment
+        .map_or(0, |assignment| assignment.cpus.len());
+    let beat = |position: usize| slot.load_acquire(slot::BEATS + position * 4);
+    match entry.monitor.tick(now_ns / 1_000_000, cpus, beat) {
+        Verdict::Unknown => None,
+        Verdict::Alive { silent_ms } => {
+            entry.facts.silent_ms = silent_ms.min(u32::MAX as u64) as u32;
+            None
+        }
+        Verdict::Silent {
+            position,
+            silent_ms,
+        } => {
+            let block = core.control().read_boot_block(vnode);
+            entry.facts.silent_ms = silent_ms.min(u32::MAX as u64) as u32;
+            entry.facts.cause_apic_id = block
+                .apic_ids
+                .get(position)
+                .copied()
+                .unwrap_or(layout::NO_APIC);
+            Some(Event::Died(Cause::Hang))
+        }
+    }
+}
+
+fn report(core: &Core, table: &mut Table, vnode: VnodeId, event: Event) {
+    if table.on(core, vnode, event).is_err() {
+        return;
+    }
+    let Ok(entry) = table.entry(vnode) else {
+        return;
+    };
+    let facts = &entry.facts;
+    let Some(assignment) = facts.assignment else {
+        return;
+    };
+    match (facts.state, facts.cause) {
+        (State::Dead | State::Failed, Some(cause)) => pr_warn!(
+            "vnode {} \"{}\", life {}, has ended: {} (APIC {:#x}) {}\n",
+            vnode.number(),
+            assignment.name.as_str(),
+            facts.generation.0,
+            cause.describe(),
+            facts.cause_apic_id,
+            adeos_proto::record::text(&facts.message)
+        ),
+        _ => {}
+    }
+}

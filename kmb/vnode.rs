@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a started vnode holds of the machine, and how it comes back.
+
+use crate::spec::Spec;
+use crate::start::START_CPUS;
+use adeos_core::cpu::LentCpus;
+use adeos_core::{
+    Assignment,
+    Core,
+    Mapping,
+    Region, //
+};
+use adeos_proto::id::{
+    Generation,
+    PhysRange,
+    VnodeId, //
+};
+use adeos_proto::layout;
+use adeos_proto::lifecycle::{
+    Cause,
+    Event, //
+};
+use kernel::prelude::*;
+use kernel::sync::Arc;
+
+/// A vnode's number and life; ends when dropped, if its start has not come far.
+pub(crate) struct Life {
+    core: Arc<Core>,
+    id: VnodeId,
+    generation: Generation,
+}
+
+impl Life {
+    /// Takes a number from the nanokernel.
+    pub(crate) fn begin(core: &Arc<Core>, spec: &Spec, memory: PhysRange) -> Result<Self> {
+        let (id, generation) = core.assign(&Assignment {
+            name: spec.name,
+            cpus: spec.cpus,
+            memory,
+            entry: spec.entry,
+        })?;
+        Ok(Self {
+            core: core.clone(),
+            id,
+            generation,
+        })
+    }
+
+    /// Its number.
+    pub(crate) fn id(&self) -> VnodeId {
+        self.id
+    }
+
+    /// Which life of the number.
+    pub(crate) fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// Its image is in place; from now on its CPUs may run.
+    pub(crate) fn loaded(&self) -> Result {
+        self.core.advance(self.id, Event::Loaded)
+    }
+
+    /// Its CPU is on the way.
+    pub(crate) fn started(&self) -> Result {
+        self.core.advance(self.id, Event::Started)
+    }
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        // Refused, as it should be, for a vnode that runs: then `Vnode` ends it.
+        let _ = self.core.advance(self.id, Event::Reclaimed);
+    }
+}
+
+/// CPUs and memory of a vnode. They go back in [`Vnode::take_back`] only: a CPU that does not
+/// stop, or memory that cannot be scrubbed, is better lost than lent.
+pub(crate) struct Vnode {
+    core: Arc<Core>,
+    id: VnodeId,
+    held: Option<(Region, LentCpus)>,
+}
+
+impl Vnode {
+    pub(crate) fn new(core: Arc<Core>, id: VnodeId, region: Region, cpus: LentCpus) -> Self {
+        Self {
+            core,
+            id,
+            held: Some((region, cpus)),
+        }
+    }
+
+    /// Ends the vnode: its CPUs are stopped, its memory is as it was.
+    pub(crate) fn stop(&self) {
+        // Refused for a vnode that has ended by itself.
+        let _ = self.core.advance(self.id, Event::Died(Cause::Killed));
+    }
+
+    /// Takes the vnode back whatever its state. EIO when a CPU does not stop and ENOMEM when its
+    /// memory cannot be mapped for scrubbing: then it stays as it is, dead, and this can be tried
+    /// again.
+    pub(crate) fn take_back(&mut self) -> Result {
+        let Some((region, cpus)) = self.held.take() else {
+            return Ok(());
+        };
+        if let Err(error) = self.empty(&region) {
+            self.held = Some((region, cpus));
+            return Err(error);
+        }
+        drop(cpus);
+        drop(region);
+        self.core.advance(self.id, Event::Reclaimed)
+    }
+
+    fn empty(&self, region: &Region) -> Result {
+        self.stop();
+        let block = self.core.control().read_boot_block(self.id);
+        let cpus = block.nr_cpus as usize;
+        let apic_ids = block.apic_ids.iter().copied().take(cpus);
+        START_CPUS.quarantine(apic_ids, layout::low_slot(self.id))?;
+        Mapping::new(region.range())?.scrub();
+        Ok(())
+    }
+}
+
+impl Drop for Vnode {
+    fn drop(&mut self) {
+        if let Err(error) = self.take_back() {
+            pr_err!(
+                "vnode {} is not given back (error {})\n",
+                self.id.number(),
+                error.to_errno()
+            );
+            // Leaked on purpose: see above.
+            core::mem::forget(self.held.take());
+        }
+    }
+}

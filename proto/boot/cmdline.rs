@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A kernel command line, put together in storage of a fixed size.
+
+/// Why words are refused. The line is as before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CmdlineError {
+    /// A byte that is not printable ASCII.
+    NotPrintable,
+    /// The line would not fit, its closing zero included.
+    TooLong,
+}
+
+/// A command line of at most `N - 1` bytes and a closing zero.
+///
+/// # Invariants
+///
+/// The first `len` bytes are printable ASCII, and those after them are zero; `len < N`, or both
+/// are zero.
+#[derive(Clone, Copy, Debug)]
+pub struct CommandLine<const N: usize> {
+    bytes: [u8; N],
+    len: usize,
+}
+
+impl<const N: usize> CommandLine<N> {
+    /// An empty line.
+    pub const fn new() -> Self {
+        Self {
+            bytes: [0; N],
+            len: 0,
+        }
+    }
+
+    /// Adds one or more words, with one space between them and what is there already. Spaces
+    /// around the words are dropped, and nothing is added for no word.
+    pub fn push(&mut self, words: &str) -> Result<(), CmdlineError> {
+        let words = words.trim_matches(' ').as_bytes();
+        if words.is_empty() {
+            return Ok(());
+        }
+        if !words.iter().all(|byte| (0x20..0x7f).contains(byte)) {
+            return Err(CmdlineError::NotPrintable);
+        }
+        let separator: &[u8] = if self.len == 0 { b"" } else { b" " };
+        let len = self
+            .len
+            .saturating_add(separator.len())
+            .saturating_add(words.len());
+        if len >= N {
+            return Err(CmdlineError::TooLong);
+        }
+
+        let new = separator.iter().chain(words);
+        for (to, from) in self.bytes.iter_mut().skip(self.len).zip(new) {
+            *to = *from;
+        }
+        self.len = len;
+        Ok(())
+    }
+
+    /// The line with its closing zero.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..=self.len).unwrap_or(&[0])
+    }
+
+    /// The line as text.
+    pub fn as_str(&self) -> &str {
+        let line = self.bytes.get(..self.len).unwrap_or(&[]);
+        core::str::from_utf8(line).unwrap_or("")
+    }
+
+    /// Bytes of the line, without the closing zero.
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether no word was added yet.
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}
+
+impl<const N: usize> Default for CommandLine<N> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_stand_one_space_apart_and_end_in_zero() {
+        let mut line = CommandLine::<16>::new();
+        assert_eq!(line.as_bytes(), b"\0");
+        line.push("").unwrap();
+        line.push(" a=1 b ").unwrap();
+        line.push("  ").unwrap();
+        line.push("c").unwrap();
+        assert_eq!(line.as_bytes(), b"a=1 b c\0");
+        assert_eq!(line.as_str(), "a=1 b c");
+    }
+
+    #[test]
+    fn what_is_refused_leaves_the_line_alone() {
+        let mut line = CommandLine::<8>::new();
+        line.push("abc").unwrap();
+        assert_eq!(line.push("d\ne"), Err(CmdlineError::NotPrintable));
+        assert_eq!(line.push("\u{e9}"), Err(CmdlineError::NotPrintable));
+        assert_eq!(line.push("defg"), Err(CmdlineError::TooLong));
+        assert_eq!(line.as_bytes(), b"abc\0");
+        line.push("def").unwrap();
+        assert_eq!(line.as_bytes(), b"abc def\0");
+        assert_eq!(
+            CommandLine::<0>::new().push("a"),
+            Err(CmdlineError::TooLong)
+        );
+    }
+}

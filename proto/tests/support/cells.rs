@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Shared memory for tests of one thread, and a CPU that dies while it writes to it.
+
+use adeos_proto::window::Window;
+use std::cell::{Cell, RefCell};
+
+/// Plain memory.
+pub(crate) struct Cells(RefCell<Vec<u8>>);
+
+impl Cells {
+    /// Memory of `size` zeros.
+    pub(crate) fn new(size: usize) -> Self {
+        Self(RefCell::new(vec![0; size]))
+    }
+
+    fn number<const N: usize>(&self, offset: usize) -> [u8; N] {
+        let bytes = self.0.borrow();
+        let found = bytes.get(offset..).and_then(|rest| rest.first_chunk::<N>());
+        match found {
+            Some(number) if offset % N == 0 => *number,
+            _ => [0; N],
+        }
+    }
+
+    fn set_number<const N: usize>(&self, offset: usize, number: [u8; N]) {
+        if offset % N == 0 {
+            self.write(offset, &number);
+        }
+    }
+}
+
+impl Window for Cells {
+    fn size(&self) -> usize {
+        self.0.borrow().len()
+    }
+
+    fn load_acquire(&self, offset: usize) -> u32 {
+        u32::from_le_bytes(self.number(offset))
+    }
+
+    fn store_release(&self, offset: usize, value: u32) {
+        self.set_number(offset, value.to_le_bytes());
+    }
+
+    fn load_acquire64(&self, offset: usize) -> u64 {
+        u64::from_le_bytes(self.number(offset))
+    }
+
+    fn store_release64(&self, offset: usize, value: u64) {
+        self.set_number(offset, value.to_le_bytes());
+    }
+
+    fn fetch_or64(&self, offset: usize, bits: u64) -> u64 {
+        let before = self.load_acquire64(offset);
+        self.store_release64(offset, before | bits);
+        before
+    }
+
+    fn swap64(&self, offset: usize, value: u64) -> u64 {
+        let before = self.load_acquire64(offset);
+        self.store_release64(offset, value);
+        before
+    }
+
+    fn read(&self, offset: usize, to: &mut [u8]) {
+        let bytes = self.0.borrow();
+        if let Some(from) = bytes.get(offset..offset.saturating_add(to.len())) {
+            to.copy_from_slice(from);
+        }
+    }
+
+    fn write(&self, offset: usize, from: &[u8]) {
+        let mut bytes = self.0.borrow_mut();
+        if let Some(to) = bytes.get_mut(offset..offset.saturating_add(from.len())) {
+            to.copy_from_slice(from);
+        }
+    }
+
+    fn full_barrier(&self) {}
+}
+
+/// What a CPU sees of the memory which dies after some stores: those that follow never happen.
+///
+/// A number is stored whole or not at all; bytes are stored one by one.
+pub(crate) struct Dying<'a> {
+    memory: &'a Cells,
+    stores_left: Cell<usize>,
+}
+
+impl<'a> Dying<'a> {
+    /// A CPU that dies after `stores`.
+    pub(crate) fn new(memory: &'a Cells, stores: usize) -> Self {
+        Self {
+            memory,
+            stores_left: Cell::new(stores),
+        }
+    }
+
+    fn lives(&self) -> bool {
+        let left = self.stores_left.get();
+        self.stores_left.set(left.saturating_sub(1));
+        left > 0
+    }
+}
+
+impl Window for Dying<'_> {
+    fn size(&self) -> usize {
+        self.memory.size()
+    }
+
+    fn load_acquire(&self, offset: usize) -> u32 {
+        self.memory.load_acquire(offset)
+    }
+
+    fn store_release(&self, offset: usize, value: u32) {
+        if self.lives() {
+            self.memory.store_release(offset, value);
+        }
+    }
+
+    fn load_acquire64(&self, offset: usize) -> u64 {
+        self.memory.load_acquire64(offset)
+    }
+
+    fn store_release64(&self, offset: usize, value: u64) {
+        if self.lives() {
+            self.memory.store_release64(offset, value);
+        }
+    }
+
+    fn fetch_or64(&self, offset: usize, bits: u64) -> u64 {
+        if self.lives() {
+            self.memory.fetch_or64(offset, bits)
+        } else {
+            self.memory.load_acquire64(offset)
+        }
+    }
+
+    fn swap64(&self, offset: usize, value: u64) -> u64 {
+        if self.lives() {
+            self.memory.swap64(offset, value)
+        } else {
+            self.memory.load_acquire64(offset)
+        }
+    }
+
+    fn read(&self, offset: usize, to: &mut [u8]) {
+        self.memory.read(offset, to);
+    }
+
+    fn write(&self, offset: usize, from: &[u8]) {
+        for (at, byte) in from.iter().enumerate() {
+            if self.lives() {
+                self.memory.write(offset + at, std::slice::from_ref(byte));
+            }
+        }
+    }
+
+    fn full_barrier(&self) {}
+}

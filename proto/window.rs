@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The only way in which this crate touches shared memory.
+//!
+//! A window is a range of bytes that another kernel may write at any time. It is never borrowed
+//! as a slice: numbers are loaded and stored whole, with the ordering said at the call, and bytes
+//! are copied. Each environment implements it once: adeos_core over mapped memory with the
+//! kernel's atomics, the tests over plain cells (property tests) and over loom's atomics.
+//!
+//! Offsets are in bytes. An access that does not lie wholly inside the window, or a number that
+//! is not aligned to its size, loads zero and stores nothing: what a peer says can make a wrong
+//! value, never a wrong access.
+
+/// A range of memory shared with others.
+pub trait Window {
+    /// Size of the window in bytes.
+    fn size(&self) -> usize;
+
+    /// Loads a number; later accesses stay after it.
+    fn load_acquire(&self, offset: usize) -> u32;
+
+    /// Stores a number; earlier accesses stay before it.
+    fn store_release(&self, offset: usize, value: u32);
+
+    /// Loads a 64-bit number; later accesses stay after it.
+    fn load_acquire64(&self, offset: usize) -> u64;
+
+    /// Stores a 64-bit number; earlier accesses stay before it.
+    fn store_release64(&self, offset: usize, value: u64);
+
+    /// Sets bits and returns what was there before; a full barrier.
+    fn fetch_or64(&self, offset: usize, bits: u64) -> u64;
+
+    /// Replaces a number and returns what was there before; a full barrier.
+    fn swap64(&self, offset: usize, value: u64) -> u64;
+
+    /// Copies bytes out of the window.
+    fn read(&self, offset: usize, to: &mut [u8]);
+
+    /// Copies bytes into the window.
+    fn write(&self, offset: usize, from: &[u8]);
+
+    /// A full barrier: every access before it is seen by others before every access after it.
+    fn full_barrier(&self);
+}

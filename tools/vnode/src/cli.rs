@@ -1,0 +1,365 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The command line: the one definition of verbs and options, of which the help, the man pages
+//! and the shell completions are made.
+
+use std::path::PathBuf;
+
+use adeos_proto::abi;
+use adeos_proto::cpuset::{CpuSet, ParseError};
+use adeos_proto::id::VnodeName;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use crate::limits;
+use crate::settings::{Entry, Placement};
+use crate::size;
+
+/// Exit statuses, at the end of the help and of the manual page.
+const EXIT_STATUS: &str = "\
+Exit status:
+  0  done
+  1  the operation failed, or `check` found errors
+  2  the command line makes no sense
+  3  there is no vnode of that name
+  4  not supported: the kernel modules are not loaded, or of another version
+  5  it did not happen in time
+`vnode exec` exits with the status of its command: 126 if it cannot be run, 127 if it is not
+found, 128 + N if signal N ended it, and 255 if the vnode cannot be reached or dies.";
+
+/// Splits one machine into several independent Linux kernels.
+///
+/// A vnode is a Linux kernel with CPUs and memory of its own, started beside this one, the root.
+/// Wherever a NAME is asked for, a number does as well (`2` or `#2`); names go first.
+#[derive(Parser)]
+#[command(
+    name = "vnode",
+    disable_version_flag = true,
+    arg_required_else_help = true
+)]
+#[command(after_help = EXIT_STATUS, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// Print the version of the tool and of each interface that it shares with the kernel
+    #[arg(short = 'V', long)]
+    pub(crate) version: bool,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// The verbs.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Look for mistakes in a cluster file; needs no modules
+    Check(CheckArgs),
+    /// Start the vnodes of a cluster file that do not run
+    Apply(ApplyArgs),
+    /// List the root and its vnodes
+    List(JsonArgs),
+    /// Tell all about one vnode
+    Show(ShowArgs),
+    /// Start a vnode
+    Start(StartArgs),
+    /// Ask a vnode to shut down, then take back its CPUs and memory
+    Stop(StopArgs),
+    /// Take back a vnode's CPUs and memory, whatever it does
+    Kill(NameArgs),
+    /// Stop a vnode and start it with the same settings
+    Restart(RestartArgs),
+    /// Wait until a vnode is ready, or until it has ended
+    Wait(WaitArgs),
+    /// Run a command in a vnode
+    Exec(ExecArgs),
+    /// Show the console of a vnode, from its boot on
+    Console(ConsoleArgs),
+    /// Tell what the machine has to lend
+    Info(JsonArgs),
+    /// Serve `vnode exec`; runs in each vnode
+    Agent,
+    /// Print a completion script
+    Completions {
+        /// Shell that it is for
+        shell: Shell,
+    },
+    /// Write the manual pages to a folder, or this command's to stdout
+    Man {
+        /// Folder for one page per verb
+        dir: Option<PathBuf>,
+    },
+    /// Make a step of the next start fail, to test what becomes of the steps before it
+    #[command(hide = true)]
+    Fault {
+        /// Number of the step, 0 for none
+        #[arg(value_parser = clap::value_parser!(u32).range(..=i64::from(abi::step::LAST)))]
+        step: u32,
+    },
+}
+
+/// Options of verbs that only print.
+#[derive(Args)]
+pub(crate) struct JsonArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Options of verbs that need a name only.
+#[derive(Args)]
+pub(crate) struct NameArgs {
+    /// Name or number of the vnode
+    pub(crate) name: String,
+}
+
+/// Options of `check`.
+#[derive(Args)]
+pub(crate) struct CheckArgs {
+    /// The cluster file
+    #[arg(value_name = "FILE", default_value = "cluster.toml")]
+    pub(crate) file: PathBuf,
+    /// Print the findings as a JSON array
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Options of `apply`.
+#[derive(Args)]
+pub(crate) struct ApplyArgs {
+    /// The cluster file
+    #[arg(value_name = "FILE", default_value = "cluster.toml")]
+    pub(crate) file: PathBuf,
+    /// Only tell what would be done
+    #[arg(short = 'n', long)]
+    pub(crate) dry_run: bool,
+    /// Take back and start anew the running vnodes that differ from the file
+    #[arg(long)]
+    pub(crate) replace: bool,
+    #[command(flatten)]
+    pub(crate) boot: BootArgs,
+}
+
+/// Options of `show`.
+#[derive(Args)]
+pub(crate) struct ShowArgs {
+    /// Name or number of the vnode
+    pub(crate) name: String,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// How long and for what a verb that starts vnodes waits.
+#[derive(Args)]
+pub(crate) struct BootArgs {
+    /// Return as soon as the kernel is on its way, instead of when it takes commands
+    #[arg(long, conflicts_with_all = ["timeout", "kill_on_failure"])]
+    pub(crate) no_wait: bool,
+    /// Longest wait for readiness, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub(crate) timeout: u64,
+    /// Take a vnode back that does not get ready, instead of leaving it to be looked at
+    #[arg(long)]
+    pub(crate) kill_on_failure: bool,
+    /// Print what was started as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Options of `start`.
+#[derive(Args)]
+pub(crate) struct StartArgs {
+    /// Name for the vnode
+    #[arg(value_parser = parse_name)]
+    pub(crate) name: String,
+    /// CPUs to take from the root, like 2-3,5; the lowest boots
+    #[arg(long, value_name = "LIST", value_parser = parse_cpus)]
+    pub(crate) cpus: CpuSet,
+    /// Memory, like 512M or 2G; a multiple of 2M, at least 64M
+    #[arg(long, value_name = "SIZE", value_parser = size::parse_memory)]
+    pub(crate) memory: u64,
+    /// Kernel image (bzImage) [default: the root's, /boot/vmlinuz-$(uname -r) or /boot/vmlinuz]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kernel: Option<PathBuf>,
+    /// Initial RAM disk, or `none` [default: /boot/initrd.img-$(uname -r) or /boot/initrd.img]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) initrd: Option<PathBuf>,
+    /// Text to add to the kernel's command line
+    #[arg(
+        long,
+        value_name = "ARGS",
+        default_value = "",
+        hide_default_value = true
+    )]
+    #[arg(allow_hyphen_values = true, value_parser = limits::parse_append)]
+    pub(crate) append: String,
+    /// How the kernel is entered; an unpatched one needs `sipi`
+    #[arg(long, value_enum, default_value_t = Entry::Image)]
+    pub(crate) entry: Entry,
+    /// Physical address of the memory
+    #[arg(long, value_name = "ADDRESS", value_parser = size::parse_base, group = "place")]
+    pub(crate) memory_base: Option<u64>,
+    /// Take memory wholly below 4 GiB
+    #[arg(long, group = "place")]
+    below_4g: bool,
+    /// Take memory wholly above 4 GiB
+    #[arg(long, group = "place")]
+    above_4g: bool,
+    #[command(flatten)]
+    pub(crate) boot: BootArgs,
+}
+
+impl StartArgs {
+    /// Where the memory may lie.
+    pub(crate) fn placement(&self) -> Placement {
+        match (self.below_4g, self.above_4g) {
+            (true, _) => Placement::Below4g,
+            (_, true) => Placement::Above4g,
+            _ => Placement::Any,
+        }
+    }
+}
+
+/// Options of `stop`.
+#[derive(Args)]
+pub(crate) struct StopArgs {
+    /// Name or number of the vnode
+    pub(crate) name: String,
+    /// Longest wait for the shutdown, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub(crate) timeout: u64,
+}
+
+/// Options of `restart`.
+#[derive(Args)]
+pub(crate) struct RestartArgs {
+    /// Name or number of the vnode
+    pub(crate) name: String,
+    /// Take the vnode back by force instead of asking it to shut down
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Longest wait for the shutdown, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub(crate) stop_timeout: u64,
+    #[command(flatten)]
+    pub(crate) boot: BootArgs,
+}
+
+/// What `wait` can wait for.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Goal {
+    /// Its user space takes commands
+    Ready,
+    /// It has ended, or was taken back
+    Dead,
+}
+
+/// Options of `wait`.
+#[derive(Args)]
+pub(crate) struct WaitArgs {
+    /// Name or number of the vnode
+    pub(crate) name: String,
+    /// What to wait for
+    #[arg(long = "for", value_enum, value_name = "GOAL", default_value = "ready")]
+    pub(crate) goal: Goal,
+    /// Longest wait, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub(crate) timeout: u64,
+}
+
+/// Options of `exec`.
+#[derive(Args)]
+pub(crate) struct ExecArgs {
+    /// Name or number of the vnode
+    pub(crate) name: String,
+    /// Give the command no input, and leave ours to others
+    #[arg(short = 'n', long)]
+    pub(crate) no_stdin: bool,
+    /// Set a variable in the command's environment
+    #[arg(short, long, value_name = "NAME=VALUE", value_parser = parse_variable)]
+    pub(crate) env: Vec<String>,
+    /// Folder of the vnode to run the command in [default: /]
+    #[arg(short = 'C', long, value_name = "DIR")]
+    pub(crate) directory: Option<PathBuf>,
+    /// The command and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) command: Vec<std::ffi::OsString>,
+}
+
+/// Options of `console`.
+#[derive(Args)]
+pub(crate) struct ConsoleArgs {
+    /// Name or number of the vnode; that of one taken back works until it is used again
+    pub(crate) name: String,
+    /// Go on with what the vnode says from now on, until it ends
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Begin with the last N lines instead of all
+    #[arg(short = 'l', long, value_name = "N")]
+    pub(crate) lines: Option<usize>,
+    /// Pass control characters to a terminal instead of showing them as `^[`
+    #[arg(long)]
+    pub(crate) raw: bool,
+}
+
+fn parse_name(name: &str) -> Result<String, String> {
+    VnodeName::new(name).map_err(|error| limits::name_error(name, error))?;
+    Ok(name.to_owned())
+}
+
+fn parse_cpus(list: &str) -> Result<CpuSet, String> {
+    let cpus = CpuSet::parse(list).map_err(|error: ParseError| limits::cpu_error(list, error))?;
+    if cpus.contains(0) {
+        return Err("CPU 0 is the root's".into());
+    }
+    Ok(cpus)
+}
+
+fn parse_variable(variable: &str) -> Result<String, String> {
+    match variable.split_once('=') {
+        Some((name, _)) if !name.is_empty() && !variable.contains('\0') => Ok(variable.to_owned()),
+        _ => Err("write NAME=VALUE".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_command_keeps_its_own_options() {
+        let line = ["vnode", "exec", "a", "ls", "-l", "--json"];
+        let Some(Command::Exec(args)) = Cli::try_parse_from(line).unwrap().command else {
+            panic!("not an exec")
+        };
+        assert_eq!(args.command, ["ls", "-l", "--json"]);
+        let line = ["vnode", "exec", "a", "--", "-x"];
+        let Some(Command::Exec(args)) = Cli::try_parse_from(line).unwrap().command else {
+            panic!("not an exec")
+        };
+        assert_eq!(args.command, ["-x"]);
+    }
+
+    #[test]
+    fn the_root_keeps_cpu_0_and_places_exclude_each_other() {
+        let start = |extra: &[&str]| {
+            let line = ["vnode", "start", "a", "--memory", "64M"]
+                .iter()
+                .chain(extra);
+            Cli::try_parse_from(line.copied()).is_ok()
+        };
+        assert!(start(&["--cpus", "1-2"]));
+        assert!(!start(&["--cpus", "0-2"]));
+        assert!(!start(&["--cpus", "1", "--below-4g", "--above-4g"]));
+        assert!(!start(&[
+            "--cpus",
+            "1",
+            "--below-4g",
+            "--memory-base",
+            "1G"
+        ]));
+    }
+}

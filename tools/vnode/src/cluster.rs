@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Cluster files: which vnodes there are to be, as TOML. docs/cluster-toml.md is the reference.
+//!
+//! This reads a file key by key and remembers where each value stood, so that whatever is wrong
+//! with it can be shown there. All mistakes are found in one go. How values fit together is not
+//! looked at here but in [`crate::lint`].
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use adeos_proto::cpuset::CpuSet;
+use adeos_proto::id::VnodeName;
+use toml::de::{DeTable, DeValue};
+use toml::Spanned;
+
+use crate::failure::Result;
+use crate::finding::Finding;
+use crate::limits;
+use crate::settings::{self, Entry, Placement, Settings};
+use crate::size;
+
+/// A value and where in the file it stands, in bytes.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Value<T> {
+    pub(crate) value: T,
+    pub(crate) span: Range<usize>,
+}
+
+/// What a file says of one vnode; what it does not say, or says wrongly, is missing.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wanted {
+    /// Where the vnode's table begins.
+    pub(crate) span: Range<usize>,
+    pub(crate) name: Option<Value<String>>,
+    pub(crate) cpus: Option<Value<CpuSet>>,
+    pub(crate) memory: Option<Value<u64>>,
+    pub(crate) memory_base: Option<Value<u64>>,
+    pub(crate) placement: Option<Value<Placement>>,
+    pub(crate) kernel: Option<Value<PathBuf>>,
+    pub(crate) initrd: Option<Value<PathBuf>>,
+    pub(crate) append: Option<Value<String>>,
+    pub(crate) entry: Option<Value<Entry>>,
+    /// Keys that stand there, but wrongly: they are not missing as well.
+    pub(crate) wrong: Vec<&'static str>,
+}
+
+/// What a file says.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cluster {
+    /// CPUs that the root keeps, besides CPU 0.
+    pub(crate) root_cpus: Option<Value<CpuSet>>,
+    /// The vnodes, in the file's order, defaults filled in.
+    pub(crate) vnodes: Vec<Wanted>,
+}
+
+/// Keys of a `[[vnode]]`.
+const VNODE_KEYS: [&str; 9] = [
+    "name",
+    "cpus",
+    "memory",
+    "memory-base",
+    "placement",
+    "kernel",
+    "initrd",
+    "append",
+    "entry",
+];
+/// Keys of `[defaults]`: all that several vnodes can have alike.
+const DEFAULT_KEYS: [&str; 6] = ["memory", "placement", "kernel", "initrd", "append", "entry"];
+/// Keys of `[root]`.
+const ROOT_KEYS: [&str; 1] = ["cpus"];
+/// Values of `placement`.
+const PLACEMENTS: [Placement; 3] = [Placement::Any, Placement::Below4g, Placement::Above4g];
+/// Values of `entry`.
+const ENTRIES: [Entry; 2] = [Entry::Image, Entry::Sipi];
+/// Tables of a file.
+const TABLES: [&str; 3] = ["defaults", "root", "vnode"];
+
+impl Cluster {
+    /// Reads a file's text; adds what is wrong with it to `findings`.
+    pub(crate) fn parse(text: &str, findings: &mut Vec<Finding>) -> Self {
+        let (document, errors) = DeTable::parse_recoverable(text);
+        findings.extend(errors.iter().map(|error| {
+            let span = error.span().unwrap_or(text.len()..text.len());
+            Finding::error("syntax", error.message()).at(span, "")
+        }));
+        // After a mistake of syntax, what is read may be nonsense that nobody wrote.
+        if !errors.is_empty() {
+            return Self::default();
+        }
+
+        let mut cluster = Self::default();
+        let mut defaults = Wanted::default();
+        for (key, value) in document.get_ref() {
+            match (key.get_ref().as_ref(), value.get_ref()) {
+                ("defaults", DeValue::Table(table)) => {
+                    defaults = read_keys(table, "[defaults]", &DEFAULT_KEYS, findings);
+                }
+                ("root", DeValue::Table(table)) => {
+                    cluster.root_cpus = read_keys(table, "[root]", &ROOT_KEYS, findings).cpus;
+                }
+                ("vnode", DeValue::Array(array)) => {
+                    let vnodes = array.iter().filter_map(|value| read_vnode(value, findings));
+                    cluster.vnodes = vnodes.collect();
+                }
+                (name, other) => findings.push(no_table(name, key.span(), other)),
+            }
+        }
+        for vnode in &mut cluster.vnodes {
+            vnode.fill_in(&defaults);
+        }
+        cluster
+    }
+}
+
+/// What is wrong with something at the top of a file that is none of its tables.
+fn no_table(name: &str, span: Range<usize>, found: &DeValue<'_>) -> Finding {
+    match name {
+        "vnode" => Finding::error("type", "vnodes are a list of tables")
+            .at(span, "")
+            .help("begin each with `[[vnode]]`, in double brackets"),
+        "defaults" | "root" => wrong_type(name, "a table", found, span),
+        _ => unknown(name, span, "a cluster file", &TABLES),
+    }
+}
+
+impl Wanted {
+    /// What messages call the vnode.
+    pub(crate) fn label(&self) -> String {
+        self.name
+            .as_ref()
+            .map_or("a vnode without a name".into(), |name| {
+                format!("`{}`", name.value)
+            })
+    }
+
+    /// Takes from the defaults what the vnode does not say itself.
+    fn fill_in(&mut self, defaults: &Self) {
+        self.wrong.extend(&defaults.wrong);
+        self.memory = self.memory.take().or_else(|| defaults.memory.clone());
+        // An address is a place already.
+        if self.memory_base.is_none() {
+            self.placement = self.placement.take().or_else(|| defaults.placement.clone());
+        }
+        self.kernel = self.kernel.take().or_else(|| defaults.kernel.clone());
+        self.initrd = self.initrd.take().or_else(|| defaults.initrd.clone());
+        self.append = self.append.take().or_else(|| defaults.append.clone());
+        self.entry = self.entry.take().or_else(|| defaults.entry.clone());
+    }
+
+    /// The settings to start it with; nothing when a value that it needs is missing, which is
+    /// a finding already. Files are looked for from `folder`, the one that the cluster file is in.
+    pub(crate) fn settings(&self, folder: &Path) -> Result<Option<Settings>> {
+        let (Some(name), Some(cpus), Some(memory)) = (&self.name, &self.cpus, &self.memory) else {
+            return Ok(None);
+        };
+        let file = |path: &Option<Value<PathBuf>>| {
+            path.as_ref().map(|path| match path.value.as_path() {
+                none if none == Path::new("none") => none.to_path_buf(),
+                path => folder.join(path),
+            })
+        };
+        Ok(Some(Settings {
+            name: name.value.clone(),
+            cpus: cpus.value.to_string(),
+            memory: memory.value,
+            memory_base: self.memory_base.as_ref().map(|base| base.value),
+            placement: self
+                .placement
+                .as_ref()
+                .map(|place| place.value)
+                .unwrap_or_default(),
+            kernel: settings::kernel(file(&self.kernel).as_deref())?,
+            initrd: settings::initrd(file(&self.initrd).as_deref())?,
+            append: self
+                .append
+                .as_ref()
+                .map(|text| text.value.clone())
+                .unwrap_or_default(),
+            entry: self
+                .entry
+                .as_ref()
+                .map(|entry| entry.value)
+                .unwrap_or_default(),
+        }))
+    }
+}
+
+fn read_vnode(value: &Spanned<DeValue<'_>>, findings: &mut Vec<Finding>) -> Option<Wanted> {
+    let DeValue::Table(table) = value.get_ref() else {
+        findings.push(wrong_type(
+            "vnode",
+            "a list of tables",
+            value.get_ref(),
+            value.span(),
+        ));
+        return None;
+    };
+    let mut wanted = read_keys(table, "[[vnode]]", &VNODE_KEYS, findings);
+    wanted.span = value.span();
+    Some(wanted)
+}
+
+/// Reads the keys of one table, of which some are allowed there.
+fn read_keys(
+    table: &DeTable<'_>,
+    place: &str,
+    allowed: &[&'static str],
+    findings: &mut Vec<Finding>,
+) -> Wanted {
+    let mut wanted = Wanted::default();
+    for (key, value) in table {
+        let name = key.get_ref().as_ref();
+        let finding = if !allowed.contains(&name) {
+            if VNODE_KEYS.contains(&name) {
+                misplaced(name, key.span(), place)
+            } else {
+                unknown(name, key.span(), place, allowed)
+            }
+        } else if let DeValue::String(text) = value.get_ref() {
+            match wanted.set(name, text, value.span()) {
+                Ok(()) => continue,
+                Err(finding) => finding,
+            }
+        } else {
+            wrong_type(name, "text in quotes", value.get_ref(), value.span())
+        };
+        wanted.wrong.extend(nearest(name, &VNODE_KEYS));
+        findings.push(finding);
+    }
+    wanted
+}
+
+impl Wanted {
+    /// Checks one value and takes it.
+    fn set(
+        &mut self,
+        key: &str,
+        text: &str,
+        span: Range<usize>,
+    ) -> std::result::Result<(), Finding> {
+        self.take(key, text, span.clone())
+            .map_err(|why| Finding::error(key_code(key), why).at(span, ""))
+    }
+
+    fn take(
+        &mut self,
+        key: &str,
+        text: &str,
+        span: Range<usize>,
+    ) -> std::result::Result<(), String> {
+        match key {
+            "name" => {
+                VnodeName::new(text).map_err(|error| limits::name_error(text, error))?;
+                self.name = at(span, text.to_owned());
+            }
+            "cpus" => {
+                let cpus = CpuSet::parse(text).map_err(|error| limits::cpu_error(text, error))?;
+                self.cpus = at(span, cpus);
+            }
+            "memory" => self.memory = at(span, size::parse_memory(text)?),
+            "memory-base" => self.memory_base = at(span, size::parse_base(text)?),
+            "placement" => self.placement = at(span, choose(text, &PLACEMENTS, Placement::word)?),
+            "kernel" => self.kernel = at(span, text.into()),
+            "initrd" => self.initrd = at(span, text.into()),
+            "append" => self.append = at(span, limits::parse_append(text)?),
+            "entry" => self.entry = at(span, choose(text, &ENTRIES, Entry::word)?),
+            _ => return Err(format!("`{key}` is no key")),
+        }
+        Ok(())
+    }
+}
+
+fn at<T>(span: Range<usize>, value: T) -> Option<Value<T>> {
+    Some(Value { value, span })
+}
+
+/// The word that marks findings about a key.
+fn key_code(key: &str) -> &'static str {
+    VNODE_KEYS
+        .iter()
+        .find(|known| **known == key)
+        .copied()
+        .unwrap_or("value")
+}
+
+/// Picks the value that a word stands for.
+fn choose<T: Copy>(
+    text: &str,
+    values: &[T],
+    word: fn(T) -> &'static str,
+) -> std::result::Result<T, String> {
+    let found = values.iter().find(|value| word(**value) == text);
+    found.copied().ok_or_else(|| {
+        let known: Vec<_> = values
+            .iter()
+            .map(|value| format!("`{}`", word(*value)))
+            .collect();
+        format!("`{text}` is not one of {}", known.join(", "))
+    })
+}
+
+fn unknown(key: &str, span: Range<usize>, place: &str, known: &[&str]) -> Finding {
+    let finding = Finding::error("unknown-key", format!("{place} has no key `{key}`")).at(span, "");
+    match nearest(key, known) {
+        Some(near) => finding.help(format!("did you mean `{near}`?")),
+        None => finding.help(format!("there are {}", known.join(", "))),
+    }
+}
+
+/// The known word that somebody meant, if a slip of the pen is all that lies between.
+fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    let distances = known
+        .iter()
+        .map(|known| (strsim::damerau_levenshtein(word, known), *known));
+    let (distance, near) = distances.min_by_key(|(distance, _)| *distance)?;
+    (distance <= near.len().div_ceil(3)).then_some(near)
+}
+
+fn misplaced(key: &str, span: Range<usize>, place: &str) -> Finding {
+    Finding::error("misplaced-key", format!("`{key}` cannot stand in {place}"))
+        .at(span, "")
+        .help("each `[[vnode]]` has its own")
+}
+
+fn wrong_type(key: &str, wanted: &str, found: &DeValue<'_>, span: Range<usize>) -> Finding {
+    let finding = Finding::error(
+        "type",
+        format!("`{key}` is {wanted}, not {}", article(found.type_str())),
+    );
+    match found {
+        DeValue::Integer(number) if wanted == "text in quotes" => finding
+            .at(span, "")
+            .help(format!("write {key} = \"{}\"", number.as_str())),
+        _ => finding.at(span, ""),
+    }
+}
+
+fn article(noun: &str) -> String {
+    let is_vowel = noun.starts_with(['a', 'e', 'i', 'o', 'u']);
+    format!("{} {noun}", if is_vowel { "an" } else { "a" })
+}

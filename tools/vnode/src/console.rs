@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The console of a vnode: what it has said since its first printk, and what it says now.
+
+use std::io::{self, IsTerminal, Write};
+
+use rustix::io::Errno;
+
+use crate::cli::ConsoleArgs;
+use crate::device::Kmb;
+use crate::explain;
+use crate::failure::{Failure, Kind, Result};
+use crate::say;
+use crate::vnode::{self, Vnode};
+
+/// Bytes asked for at a time.
+const PIECE: usize = 16 << 10;
+
+/// Longest wait for the next byte, in ms, before a look at whether the vnode still lives.
+const LISTEN_MS: u32 = 500;
+
+/// A place in a console from which one reads on.
+struct Reader<'a> {
+    kmb: &'a Kmb,
+    vnode: u32,
+    position: u64,
+    lost: u64,
+    buffer: Vec<u8>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(kmb: &'a Kmb, vnode: u32) -> Self {
+        Self {
+            kmb,
+            vnode,
+            position: 0,
+            lost: 0,
+            buffer: vec![0; PIECE],
+        }
+    }
+
+    /// The next bytes; none when there is nothing new within the time.
+    fn read(&mut self, timeout_ms: u32) -> io::Result<&[u8]> {
+        let answer = self
+            .kmb
+            .console(self.vnode, self.position, &mut self.buffer, timeout_ms);
+        let read = match answer {
+            Ok(read) => read,
+            Err(error) if is_silence(&error) => return Ok(&[]),
+            Err(error) => return Err(error),
+        };
+        self.position = read.position;
+        self.lost = self.lost.saturating_add(read.lost);
+        let length = usize::try_from(read.length).unwrap_or(usize::MAX);
+        Ok(self.buffer.get(..length).unwrap_or(&self.buffer))
+    }
+
+    /// Bytes that were lost since the last call.
+    fn take_lost(&mut self) -> u64 {
+        std::mem::take(&mut self.lost)
+    }
+
+    /// All that the console holds now.
+    fn scroll_back(&mut self) -> Result<Vec<u8>> {
+        let mut all = Vec::new();
+        loop {
+            let number = self.vnode;
+            let piece = self.read(0).map_err(|error| unreadable(number, &error))?;
+            if piece.is_empty() {
+                return Ok(all);
+            }
+            all.extend_from_slice(piece);
+        }
+    }
+}
+
+/// Shows a console as the command line asks.
+pub(crate) fn run(args: &ConsoleArgs) -> Result<()> {
+    let kmb = Kmb::open()?;
+    let number = number(&kmb, &args.name)?;
+    let mut reader = Reader::new(&kmb, number);
+    let mut output = Output::new(args);
+
+    let all = reader.scroll_back()?;
+    let shown = match args.lines {
+        Some(lines) => last_lines(&all, lines),
+        None => {
+            report_lost(&mut reader);
+            &all
+        }
+    };
+    // What `--lines` leaves out on purpose is not worth a word about what came before it.
+    reader.take_lost();
+    output.write(shown)?;
+
+    if args.follow {
+        follow(&kmb, &mut reader, &mut output)?;
+    }
+    Ok(())
+}
+
+/// The last lines of a console, made safe for a terminal.
+pub(crate) fn tail(kmb: &Kmb, vnode: u32, lines: usize) -> Result<String> {
+    let all = Reader::new(kmb, vnode).scroll_back()?;
+    Ok(String::from_utf8_lossy(&harmless(last_lines(&all, lines))).into_owned())
+}
+
+/// Finds a console's number. One that was taken back has a console still, but only a number.
+fn number(kmb: &Kmb, name: &str) -> Result<u32> {
+    match Vnode::find(kmb, name) {
+        Ok(vnode) => Ok(vnode.number()),
+        Err(failure) if failure.kind == Kind::NoVnode => vnode::number(name).ok_or(failure),
+        Err(failure) => Err(failure),
+    }
+}
+
+fn follow(kmb: &Kmb, reader: &mut Reader<'_>, output: &mut Output) -> Result<()> {
+    let number = reader.vnode;
+    let Some(first) = Vnode::query(kmb, number)? else {
+        return Ok(());
+    };
+    loop {
+        // The state is asked for before the read: what a dying vnode says last is shown.
+        let now = first.refresh(kmb)?;
+        let piece = reader
+            .read(LISTEN_MS)
+            .map_err(|error| unreadable(number, &error))?;
+        let is_silent = piece.is_empty();
+        output.write(piece)?;
+        report_lost(reader);
+        let end = match now {
+            Some(vnode) if !vnode.is_over() => continue,
+            Some(vnode) => explain::ended(&vnode),
+            None => "was taken back".into(),
+        };
+        if is_silent {
+            say::progress(first.name(), &end);
+            return Ok(());
+        }
+    }
+}
+
+fn report_lost(reader: &mut Reader<'_>) {
+    let lost = reader.take_lost();
+    if lost > 0 {
+        say::warning(&format!(
+            "{lost} bytes were overwritten before they could be read"
+        ));
+    }
+}
+
+fn unreadable(number: u32, error: &io::Error) -> Failure {
+    let is_unused = Errno::from_io_error(error) == Some(Errno::NODATA);
+    if is_unused || explain::is_no_vnode(error) {
+        return Failure::new(Kind::NoVnode, format!("vnode {number} has no console"));
+    }
+    Failure::failed(format!(
+        "the console of vnode {number} cannot be read: {error}"
+    ))
+}
+
+fn is_silence(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::AGAIN | Errno::TIMEDOUT | Errno::TIME)
+    )
+}
+
+/// Where a console is shown. What a vnode says must not command the root's terminal.
+struct Output {
+    is_raw: bool,
+}
+
+impl Output {
+    fn new(args: &ConsoleArgs) -> Self {
+        Self {
+            is_raw: args.raw || !io::stdout().is_terminal(),
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        let mut stdout = io::stdout().lock();
+        if self.is_raw {
+            stdout.write_all(bytes)?;
+        } else {
+            stdout.write_all(&harmless(bytes))?;
+        }
+        Ok(stdout.flush()?)
+    }
+}
+
+/// Replaces control characters by a picture of them (`^[`), but for line ends and tabs.
+fn harmless(bytes: &[u8]) -> Vec<u8> {
+    let mut shown = Vec::with_capacity(bytes.len());
+    for byte in bytes {
+        match byte {
+            b'\r' => {}
+            b'\n' | b'\t' => shown.push(*byte),
+            0..=0x1f | 0x7f => shown.extend([b'^', byte ^ 0x40]),
+            // In UTF-8 these only follow other bytes; alone they are the C1 control characters.
+            _ => shown.push(*byte),
+        }
+    }
+    shown
+}
+
+fn last_lines(bytes: &[u8], lines: usize) -> &[u8] {
+    if lines == 0 {
+        return &[];
+    }
+    // The line end that closes the last line does not open another one.
+    let body = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    let ends = body
+        .iter()
+        .enumerate()
+        .rev()
+        .filter(|(_, byte)| **byte == b'\n');
+    let start = ends
+        .map(|(at, _)| at.saturating_add(1))
+        .nth(lines.saturating_sub(1));
+    bytes.get(start.unwrap_or(0)..).unwrap_or(&[])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_lines_are_whole_lines() {
+        let text = b"a\nb\nc\n";
+        assert_eq!(last_lines(text, 1), b"c\n");
+        assert_eq!(last_lines(text, 2), b"b\nc\n");
+        assert_eq!(last_lines(text, 9), text);
+        assert_eq!(last_lines(text, 0), b"");
+        assert_eq!(last_lines(b"a\nb", 1), b"b");
+        assert_eq!(last_lines(b"", 3), b"");
+    }
+
+    #[test]
+    fn a_vnode_cannot_command_the_terminal() {
+        assert_eq!(harmless(b"a\x1b[2Jb\r\n\tc\x07"), b"a^[[2Jb\n\tc^G");
+    }
+}

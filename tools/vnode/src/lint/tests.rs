@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The promises of the linter, one mistake at a time.
+
+use std::fs;
+use std::path::Path;
+
+use super::*;
+
+const GOOD: &str = "\
+[defaults]
+memory = \"512M\"
+
+[[vnode]]
+name = \"a\"
+cpus = \"1\"
+
+[[vnode]]
+name = \"b\"
+cpus = \"2-3\"
+memory = \"1G\"
+memory-base = \"0x40000000\"
+";
+
+fn findings(text: &str) -> Vec<Finding> {
+    lint(text, Path::new("")).1
+}
+
+fn codes(text: &str) -> Vec<&'static str> {
+    findings(text).iter().map(|finding| finding.code).collect()
+}
+
+/// The good file with something in it replaced.
+fn with(from: &str, to: &str) -> String {
+    assert!(GOOD.contains(from));
+    GOOD.replacen(from, to, 1)
+}
+
+/// The text that each label of the only finding underlines.
+fn underlined(text: &str) -> Vec<&str> {
+    let found = findings(text);
+    assert_eq!(found.len(), 1, "{found:?}");
+    found[0]
+        .labels
+        .iter()
+        .map(|label| &text[label.span.clone()])
+        .collect()
+}
+
+#[test]
+fn a_good_file_has_no_findings() {
+    assert!(findings(GOOD).is_empty(), "{:?}", findings(GOOD));
+}
+
+#[test]
+fn an_empty_file_is_worth_a_warning_only() {
+    let found = findings("");
+    assert_eq!(found[0].code, "no-vnode");
+    assert!(!has_errors(&found));
+}
+
+#[test]
+fn one_cpu_for_two_vnodes_names_both() {
+    let text = with("\"2-3\"", "\"1-3\"");
+    assert_eq!(codes(&text), ["same-cpu"]);
+    assert_eq!(underlined(&text), ["\"1-3\"", "\"1\""]);
+}
+
+#[test]
+fn one_name_for_two_vnodes_names_both() {
+    let text = with("name = \"b\"", "name = \"a\"");
+    assert_eq!(codes(&text), ["same-name"]);
+    assert_eq!(findings(&text)[0].labels.len(), 2);
+}
+
+#[test]
+fn overlapping_memory_names_both() {
+    let text = with("name = \"a\"", "name = \"a\"\nmemory-base = \"0x30000000\"");
+    assert_eq!(codes(&text), ["same-memory"]);
+    assert_eq!(underlined(&text), ["\"0x40000000\"", "\"0x30000000\""]);
+    let apart = with("name = \"a\"", "name = \"a\"\nmemory-base = \"0x20000000\"");
+    assert!(findings(&apart).is_empty());
+}
+
+#[test]
+fn the_roots_cpus_are_refused() {
+    assert_eq!(codes(&with("\"1\"", "\"0-1\"")), ["root-cpu"]);
+    let text = with("[defaults]", "[root]\ncpus = \"0-1\"\n[defaults]");
+    assert_eq!(codes(&text), ["root-cpu"]);
+    assert_eq!(underlined(&text), ["\"1\"", "\"0-1\""]);
+}
+
+#[test]
+fn a_slip_of_the_pen_is_recognised() {
+    let found = findings(&with("memory-base", "memory_base"));
+    assert_eq!(
+        found[0].help.as_deref(),
+        Some("did you mean `memory-base`?")
+    );
+    let found = findings(&with("cpus", "cpu"));
+    assert_eq!(found[0].help.as_deref(), Some("did you mean `cpus`?"));
+    let found = findings(&with("[defaults]", "[default]"));
+    assert_eq!(found[0].help.as_deref(), Some("did you mean `defaults`?"));
+    let found = findings(&with("cpus = \"1\"", "cpus = \"1\"\ncolour = \"red\""));
+    assert!(found[0]
+        .help
+        .as_deref()
+        .unwrap()
+        .starts_with("there are name, "));
+}
+
+#[test]
+fn a_default_that_two_cannot_share_is_none() {
+    assert_eq!(
+        codes(&with("memory", "cpus = \"3\"\nmemory")),
+        ["misplaced-key"]
+    );
+}
+
+#[test]
+fn each_value_is_checked_where_it_stands() {
+    for (from, to, code) in [
+        ("\"512M\"", "\"65M\"", "memory"),
+        ("\"512M\"", "\"32M\"", "memory"),
+        ("\"512M\"", "\"lots\"", "memory"),
+        ("\"0x40000000\"", "\"0x40000001\"", "memory-base"),
+        ("\"1\"", "\"3-1\"", "cpus"),
+        ("\"1\"", "\"x\"", "cpus"),
+        ("\"a\"", "\"-a\"", "name"),
+        ("\"a\"", "\"root\"", "name"),
+        (
+            "cpus = \"1\"",
+            "cpus = \"1\"\nappend = \"caf\u{e9}\"",
+            "append",
+        ),
+        ("cpus = \"1\"", "cpus = \"1\"\nentry = \"jump\"", "entry"),
+        (
+            "cpus = \"1\"",
+            "cpus = \"1\"\nplacement = \"low\"",
+            "placement",
+        ),
+    ] {
+        let text = with(from, to);
+        assert!(codes(&text).contains(&code), "{to}: {:?}", findings(&text));
+        assert!(has_errors(&findings(&text)));
+    }
+}
+
+#[test]
+fn a_number_without_quotes_is_told_how_to_be_written() {
+    let found = findings(&with("cpus = \"1\"", "cpus = 1"));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0].help.as_deref(), Some("write cpus = \"1\""));
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    assert_eq!(codes(&with("cpus = \"1\"\n", "")), ["missing-key"]);
+    assert_eq!(codes("[[vnode]]\n"), ["missing-key"; 3]);
+    // One vnode's mistake does not hide another's.
+    let text = with("\"1\"", "\"x\"").replace("cpus = \"2-3\"\n", "");
+    assert_eq!(codes(&text), ["cpus", "missing-key"]);
+}
+
+#[test]
+fn a_place_below_4_gib_has_an_end() {
+    let text = with(
+        "cpus = \"1\"",
+        "cpus = \"1\"\nmemory = \"4G\"\nplacement = \"below-4g\"",
+    );
+    assert_eq!(codes(&text), ["placement"]);
+    let text = with("memory-base", "placement = \"any\"\nmemory-base");
+    assert_eq!(codes(&text), ["placement"]);
+    let text = with("\"0x40000000\"", "\"0xffffffffffe00000\"");
+    assert_eq!(codes(&text), ["memory-base"]);
+}
+
+#[test]
+fn a_default_place_yields_to_an_address() {
+    assert!(findings(&with("[defaults]", "[defaults]\nplacement = \"below-4g\"")).is_empty());
+}
+
+#[test]
+fn sixteen_vnodes_are_one_too_many() {
+    let vnode = |n: u32| format!("[[vnode]]\nname = \"v{n}\"\ncpus = \"{n}\"\nmemory = \"64M\"\n");
+    let text = |count| (1..=count).map(vnode).collect::<String>();
+    assert!(findings(&text(15)).is_empty());
+    assert_eq!(codes(&text(16)), ["too-many"]);
+}
+
+#[test]
+fn mistakes_of_syntax_are_placed_and_stop_the_rest() {
+    let found = findings("[[vnode]]\nname = \n");
+    assert!(found.iter().all(|finding| finding.code == "syntax"));
+    assert!(found[0].labels[0].span.start > 10);
+    assert_eq!(codes("[vnode]\nname = \"a\"\n"), ["type"]);
+}
+
+#[test]
+fn files_are_looked_at_from_the_folder_of_the_cluster_file() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("junk"), b"not a kernel").unwrap();
+    let check = |line: &str| {
+        let text = with("[defaults]", &format!("[defaults]\n{line}"));
+        let found = lint(&text, folder.path()).1;
+        found
+            .iter()
+            .map(|finding| (finding.code, finding.message.clone()))
+            .collect::<Vec<_>>()
+    };
+
+    // A default is told about once though two vnodes have it.
+    let found = check("kernel = \"absent\"");
+    assert_eq!(found.len(), 1);
+    assert!(found[0].1.contains("No such file"));
+    let found = check("kernel = \"junk\"");
+    assert_eq!(found.len(), 1);
+    assert!(found[0].1.contains("cannot be started"), "{found:?}");
+    assert_eq!(check("initrd = \"absent\"")[0].0, "initrd");
+    assert!(check("initrd = \"junk\"").is_empty());
+    assert!(check("initrd = \"none\"").is_empty());
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_the_linter_panic(text in "(\\[\\[vnode\\]\\]\n|[a-z]+ = |\"[0-9a-zA-Z-]*\"|[\\[\\]={}\n\".#]|\u{e9})*") {
+        let (_, found) = lint(&text, Path::new(""));
+        let source = Source { file: Path::new("f"), text: &text };
+        for finding in &found {
+            source.show(finding);
+        }
+    }
+}
