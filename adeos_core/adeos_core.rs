@@ -18,7 +18,6 @@ mod channel;
 mod control;
 mod core_state;
 pub mod cpu;
-mod death;
 mod debug;
 mod device;
 mod ffi;
@@ -27,6 +26,7 @@ mod machine;
 mod mapping;
 mod pool;
 mod portal;
+mod unpatched;
 pub mod user;
 mod vnodes;
 mod watch;
@@ -83,7 +83,7 @@ struct AdeosCore {
     watch: kthread::Kthread<watch::Watch>,
     #[cfg(CONFIG_ADEOS)]
     vector: portal::Vector,
-    ends: Option<death::Ends>,
+    substitutes: Option<unpatched::Substitutes>,
     beats: KBox<beat::Beats>,
     portals: [Portal; 2],
     veto: Option<cpu::Veto>,
@@ -110,10 +110,10 @@ impl kernel::InPlaceModule for AdeosCore {
                 Portal::new(layout::portal::CHANNEL, watch::on_portal)?,
             ];
             let beats = beat::Beats::start(control, own)?;
-            let ends = if machine::PATCHED {
+            let substitutes = if machine::PATCHED {
                 None
             } else {
-                Some(death::Ends::watch()?)
+                Some(unpatched::Substitutes::register()?)
             };
             #[cfg(CONFIG_ADEOS)]
             let vector = portal::Vector::take()?;
@@ -128,7 +128,7 @@ impl kernel::InPlaceModule for AdeosCore {
                 watch,
                 #[cfg(CONFIG_ADEOS)]
                 vector,
-                ends,
+                substitutes,
                 beats,
                 portals,
                 veto,

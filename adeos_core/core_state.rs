@@ -85,7 +85,7 @@ impl Core {
     pub(crate) fn with_in_interrupt(with: impl FnOnce(&Self)) {
         let address = CURRENT.load(Acquire) as *const Self;
         // SAFETY: `Published` keeps the core alive while the address is set, and whoever calls
-        // this (the portals' vector, the callbacks of `death.rs`) is unregistered, with a wait for
+        // this (the portals' vector, the callbacks of `unpatched.rs`) is unregistered, with a wait for
         // those that still run, before `Published` is dropped.
         if let Some(core) = unsafe { address.as_ref() } {
             with(core);

@@ -17,6 +17,8 @@ extern "C" {
     pub(crate) fn adeos_park();
     pub(crate) fn adeos_watch_ends() -> i32;
     pub(crate) fn adeos_unwatch_ends();
+    pub(crate) fn adeos_register_console();
+    pub(crate) fn adeos_unregister_console();
 }
 
 // arch/x86/include/asm/adeos.h

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Macros, inlines and per-CPU data of the kernel, as functions: no logic. */
+#include <linux/console.h>
 #include <linux/kmsg_dump.h>
 #include <linux/panic_notifier.h>
 #include <linux/reboot.h>
@@ -67,6 +68,29 @@ void adeos_park(void)
 	local_irq_disable();
 	for (;;)
 		native_halt();
+}
+
+/* The console of a kernel without the patches; it starts with what was logged before. */
+static void adeos_console(struct console *console, const char *text, unsigned int size)
+{
+	adeos_printed(text, size);
+}
+
+static struct console console = {
+	.name	= "adeos",
+	.write	= adeos_console,
+	.flags	= CON_PRINTBUFFER | CON_ANYTIME | CON_ENABLED,
+	.index	= -1,
+};
+
+void adeos_register_console(void)
+{
+	register_console(&console);
+}
+
+void adeos_unregister_console(void)
+{
+	unregister_console(&console);
 }
 
 /* The ways in which a kernel without the patches ends. */

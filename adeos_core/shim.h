@@ -27,7 +27,11 @@ void adeos_park(void);
 int adeos_watch_ends(void);
 void adeos_unwatch_ends(void);
 
-/* In Rust: death.rs. */
+void adeos_register_console(void);
+void adeos_unregister_console(void);
+
+/* In Rust: unpatched.rs. */
 void adeos_ended(u32 cause, const char *text);
+void adeos_printed(const char *text, u32 size);
 
 #endif /* ADEOS_CORE_SHIM_H */

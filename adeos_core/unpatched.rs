@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The end of a kernel without the patches, contained from the moment that this module is loaded:
-//! it says why to the root and stops, instead of resetting the machine.
+//! What a kernel without the patches lacks, as far as a module can make up for it: a console that
+//! the root can read, and an end that is contained. Instead of resetting the machine the kernel
+//! says why to the root, and stops.
 //!
-//! A patched kernel does this in its platform code, from its first instruction on.
+//! A patched kernel does both in its platform code, from its first instruction on.
 
 use crate::core_state::Core;
 use crate::ffi;
 use crate::portal;
+use adeos_proto::console;
 use adeos_proto::id::VnodeId;
 use adeos_proto::layout::{
     self,
@@ -20,23 +22,41 @@ use kernel::error::to_result;
 use kernel::ffi::c_char;
 use kernel::prelude::*;
 
-/// The callbacks that learn of the end; they go when this is dropped.
-pub(crate) struct Ends(());
+/// The console and the callbacks that learn of the end; they go when this is dropped.
+pub(crate) struct Substitutes(());
 
-impl Ends {
-    /// Registers the callbacks. Process context.
-    pub(crate) fn watch() -> Result<Self> {
+impl Substitutes {
+    /// Registers them. Process context.
+    pub(crate) fn register() -> Result<Self> {
         // SAFETY: The callbacks are static; `drop` unregisters them.
         to_result(unsafe { ffi::adeos_watch_ends() })?;
+        // SAFETY: As above.
+        unsafe { ffi::adeos_register_console() };
         Ok(Self(()))
     }
 }
 
-impl Drop for Ends {
+impl Drop for Substitutes {
     fn drop(&mut self) {
-        // SAFETY: `watch` registered the callbacks, and this runs once.
+        // SAFETY: `register` registered the console, and this runs once.
+        unsafe { ffi::adeos_unregister_console() };
+        // SAFETY: The same for the callbacks.
         unsafe { ffi::adeos_unwatch_ends() };
     }
+}
+
+/// Called by the shim with what the kernel prints, in whatever context it prints.
+#[no_mangle]
+extern "C" fn adeos_printed(text: *const c_char, size: u32) {
+    Core::with_in_interrupt(|nanokernel| {
+        // SAFETY: The kernel passes `size` bytes that stay as they are during the call.
+        let text = unsafe { core::slice::from_raw_parts(text.cast::<u8>(), size as usize) };
+        // A header that is no good means that nobody can read the console anyway.
+        let _ = console::write(
+            &nanokernel.control().slot(nanokernel.identity().vnode),
+            text,
+        );
+    });
 }
 
 /// Called by the shim in whatever context the kernel ends; does not come back.

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=sh
+# What the test files share: KTAP version 1 on standard output, and questions to the cluster.
+# Sourced, by any POSIX shell. The plan comes last, when it is known: a file that ends without
+# `finish` has not run to its end, and selftests/run counts that as a failure.
+
+ktap_number=0
+ktap_failed=0
+
+echo 'KTAP version 1'
+
+# ok DESC, not_ok DESC: one result.
+ok() {
+    ktap_number=$((ktap_number + 1))
+    echo "ok $ktap_number - $1"
+}
+
+not_ok() {
+    ktap_number=$((ktap_number + 1))
+    ktap_failed=$((ktap_failed + 1))
+    echo "not ok $ktap_number - $1"
+}
+
+# remark TEXT: lines that explain a result; they go before it.
+remark() {
+    printf '%s\n' "$1" | sed 's/^/# /'
+}
+
+# check DESC COMMAND...: COMMAND succeeds. What it says is shown when it does not.
+check() {
+    ktap_desc=$1
+    shift
+    if ktap_said=$("$@" 2>&1); then
+        ok "$ktap_desc"
+    else
+        remark "status $? of: $*"
+        remark "$ktap_said"
+        not_ok "$ktap_desc"
+    fi
+}
+
+# is ACTUAL EXPECTED DESC: two texts are the same.
+is() {
+    if [ "$1" = "$2" ]; then
+        ok "$3"
+    else
+        remark "have: $1"
+        remark "want: $2"
+        not_ok "$3"
+    fi
+}
+
+# isnt ACTUAL OTHER DESC: there is a text, and it is not OTHER.
+isnt() {
+    if [ -n "$1" ] && [ "$1" != "$2" ]; then
+        ok "$3"
+    else
+        remark "have: '$1', which should be there and not be '$2'"
+        not_ok "$3"
+    fi
+}
+
+# within ACTUAL LOW HIGH DESC: a whole number lies between two, both allowed.
+within() {
+    if [ "$1" -ge "$2" ] && [ "$1" -le "$3" ]; then
+        ok "$4"
+    else
+        remark "have: $1, want: $2 to $3"
+        not_ok "$4"
+    fi
+}
+
+# refuses PATTERN DESC COMMAND...: COMMAND fails, and what it says matches PATTERN (grep -E).
+refuses() {
+    ktap_pattern=$1
+    ktap_desc=$2
+    shift 2
+    if ktap_said=$("$@" 2>&1); then
+        remark "succeeds: $*"
+    elif printf '%s\n' "$ktap_said" | grep -qE -- "$ktap_pattern"; then
+        ok "$ktap_desc"
+        return
+    fi
+    remark "wants $ktap_pattern, not:"
+    remark "$ktap_said"
+    not_ok "$ktap_desc"
+}
+
+# finish: the plan, and the script's status.
+finish() {
+    echo "1..$ktap_number"
+    [ "$ktap_failed" = 0 ]
+    exit
+}
+
+# now_ms: the root's uptime in ms.
+now_ms() {
+    read -r ktap_up _ </proc/uptime
+    # Two digits follow the point; a number may not begin with 0, which would make it octal.
+    echo "$((${ktap_up%.*} * 1000 + 1${ktap_up#*.} * 10 - 1000))"
+}
+
+# field NAME KEY: what `vnode show --json` says of a vnode under that key.
+field() {
+    vnode show --json "$1" | sed -n "s/^  \"$2\": \"\{0,1\}\(.*[^\",]\)\"\{0,1\},\{0,1\}\$/\1/p"
+}
+
+boot_id() {
+    if [ "$1" = root ]; then
+        cat /proc/sys/kernel/random/boot_id
+    else
+        on "$1" cat /proc/sys/kernel/random/boot_id
+    fi
+}
+
+# online: the root's CPUs, as the kernel lists them.
+online() {
+    cat /sys/devices/system/cpu/online
+}
+
+# view: all that the root sees of the machine and that a vnode which is gone must leave as it was.
+view() {
+    echo "online $(online)"
+    cat /sys/kernel/debug/adeos/pool /sys/kernel/debug/adeos/vnodes
+    grep -E '^(MemTotal|HardwareCorrupted)' /proc/meminfo
+    cat /proc/iomem
+    # Mappings of the pool: one that stays is a leak, whatever the allocator says.
+    grep -c memremap /proc/vmallocinfo
+}
+
+# complaints: what of a kernel's log on standard input tells of a bug.
+complaints() {
+    grep -E 'WARNING:|BUG:|Oops|Call Trace|general protection|lockdep|rcu_.*(stall|self-detected)|soft lockup|hung task|refcount_t:|KASAN|kmemleak|unchecked MSR|Bad page'
+}
+
+# healthy NAME: the kernel log of a vnode, or of the root, complains of nothing.
+healthy() {
+    if [ "$1" = root ]; then
+        ! dmesg | complaints
+    else
+        ! vnode console "$1" | complaints
+    fi
+}
+
+# start NAME OPTION...: `vnode start`, silent unless it fails.
+start() {
+    ktap_said=$(vnode start "$@" 2>&1) && return
+    echo "$ktap_said" >&2
+    return 1
+}
