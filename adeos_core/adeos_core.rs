@@ -21,6 +21,7 @@ pub mod cpu;
 mod debug;
 mod device;
 mod ffi;
+mod hold;
 mod kthread;
 mod machine;
 mod mapping;
@@ -33,6 +34,7 @@ mod watch;
 
 pub use control::Control;
 pub use core_state::Core;
+pub use hold::ModuleHold;
 pub use machine::{
     now_ns,
     Identity, //

@@ -36,6 +36,7 @@ use adeos_proto::boot::place::{
     Placement, //
 };
 use adeos_proto::id::{
+    Generation,
     PhysRange,
     VnodeId, //
 };
@@ -54,7 +55,7 @@ struct Filled {
 }
 
 impl Filled {
-    /// Step 7: the memory is the vnode's now. Unmaps it.
+    /// 7. Unmaps the memory, which is the vnode's now.
     fn keep(mut self) {
         self.keep = true;
     }
@@ -68,8 +69,18 @@ impl Drop for Filled {
     }
 }
 
+/// A vnode that was started.
+pub(crate) struct Started {
+    /// What it holds.
+    pub(crate) vnode: Vnode,
+    /// Its number.
+    pub(crate) id: VnodeId,
+    /// Which life of the number.
+    pub(crate) generation: Generation,
+}
+
 /// Starts a vnode. What can fail fails with the errors of [`adeos_proto::abi::KMB_START`].
-pub(crate) fn start(core: &Arc<Core>, spec: &Spec, faults: &Faults) -> Result<(Vnode, Life)> {
+pub(crate) fn start(core: &Arc<Core>, spec: &Spec, faults: &Faults) -> Result<Started> {
     faults.pass(step::CPUS)?;
     let cpus = LentCpus::take(&spec.cpus)?;
 
@@ -81,13 +92,19 @@ pub(crate) fn start(core: &Arc<Core>, spec: &Spec, faults: &Faults) -> Result<(V
     declare(core, &life, faults)?;
 
     let mut vnode = Vnode::new(core.clone(), life.id(), region, cpus);
-    jump(core, &life, &filled.memory, &placement, spec, faults).inspect_err(|_| vnode.stop())?;
+    let jumped = jump(core, &life, &filled.memory, &placement, spec, faults);
+    // Step 7. From here on `vnode` scrubs the memory, after its CPUs have stopped.
     filled.keep();
-    if let Err(error) = faults.pass(step::STARTED) {
+    if let Err(error) = jumped.and_then(|()| faults.pass(step::STARTED)) {
         vnode.take_back()?;
         return Err(error);
     }
-    Ok((vnode, life))
+    let (id, generation) = life.keep();
+    Ok(Started {
+        vnode,
+        id,
+        generation,
+    })
 }
 
 /// 1. Requests contiguous physical memory from Adeos.

@@ -6,16 +6,21 @@
 //! after the other; Adeos's own locks are taken inside it.
 
 use crate::fault::Faults;
-use crate::load;
+use crate::load::{
+    self,
+    Started, //
+};
 use crate::spec::Spec;
 use crate::vnode::Vnode;
-use adeos_core::Core;
+use adeos_core::{
+    Core,
+    ModuleHold, //
+};
 use adeos_proto::id::{
     Generation,
     VnodeId,
     MAX_VNODES, //
 };
-use kernel::bindings;
 use kernel::module::this_module;
 use kernel::prelude::*;
 use kernel::sync::Arc;
@@ -44,9 +49,12 @@ pub(crate) fn init_statics() {
 /// Starts a vnode; its number and life.
 pub(crate) fn start(core: &Arc<Core>, spec: &Spec) -> Result<(VnodeId, Generation)> {
     let mut vnodes = VNODES.lock();
-    let hold = ModuleHold::new()?;
-    let (vnode, life) = load::start(core, spec, &FAULTS)?;
-    let (id, generation) = (life.id(), life.generation());
+    let hold = ModuleHold::new(this_module::<crate::Kmb>())?;
+    let Started {
+        vnode,
+        id,
+        generation,
+    } = load::start(core, spec, &FAULTS)?;
     let place = vnodes.get_mut(id.index()).ok_or(EINVAL)?;
     *place = Some(Held {
         vnode,
@@ -67,26 +75,4 @@ pub(crate) fn kill(id: VnodeId, generation: u32) -> Result {
     held.vnode.take_back()?;
     *place = None;
     Ok(())
-}
-
-/// A reference to this module.
-struct ModuleHold(());
-
-impl ModuleHold {
-    fn new() -> Result<Self> {
-        // SAFETY: The module is this one, whose code runs.
-        if unsafe { bindings::try_module_get(this_module::<crate::Kmb>().as_ptr()) } {
-            Ok(Self(()))
-        } else {
-            Err(ENODEV)
-        }
-    }
-}
-
-impl Drop for ModuleHold {
-    fn drop(&mut self) {
-        // SAFETY: `new` took the reference. The caller came by an open `/dev/kmb`, which holds
-        // another one, so this is not the last.
-        unsafe { bindings::module_put(this_module::<crate::Kmb>().as_ptr()) };
-    }
 }

@@ -24,11 +24,12 @@ use adeos_proto::lifecycle::{
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
-/// A vnode's number and life; ends when dropped, if its start has not come far.
+/// A vnode's number and life while it is being started; dropping it gives the number back.
 pub(crate) struct Life {
     core: Arc<Core>,
     id: VnodeId,
     generation: Generation,
+    keep: bool,
 }
 
 impl Life {
@@ -44,17 +45,13 @@ impl Life {
             core: core.clone(),
             id,
             generation,
+            keep: false,
         })
     }
 
     /// Its number.
     pub(crate) fn id(&self) -> VnodeId {
         self.id
-    }
-
-    /// Which life of the number.
-    pub(crate) fn generation(&self) -> Generation {
-        self.generation
     }
 
     /// Its image is in place; from now on its CPUs may run.
@@ -66,12 +63,20 @@ impl Life {
     pub(crate) fn started(&self) -> Result {
         self.core.advance(self.id, Event::Started)
     }
+
+    /// The start is done: the number stays taken. Which one, and which life of it.
+    pub(crate) fn keep(mut self) -> (VnodeId, Generation) {
+        self.keep = true;
+        (self.id, self.generation)
+    }
 }
 
 impl Drop for Life {
     fn drop(&mut self) {
-        // Refused, as it should be, for a vnode that runs: then `Vnode` ends it.
-        let _ = self.core.advance(self.id, Event::Reclaimed);
+        if !self.keep {
+            // Refused when `Vnode::take_back` has given it back already.
+            let _ = self.core.advance(self.id, Event::Reclaimed);
+        }
     }
 }
 
