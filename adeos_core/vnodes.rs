@@ -235,6 +235,11 @@ impl Core {
         Ok(())
     }
 
+    /// Lets a vnode's CPU leave the image's entry, which nobody else executes any more.
+    pub fn let_go(&self, vnode: VnodeId) {
+        self.control().set_boot_field(vnode, BootBlock::OFFSETS.go, 1);
+    }
+
     /// Moves a vnode on in its life. EBUSY when the event cannot happen now.
     pub fn advance(&self, vnode: VnodeId, event: Event) -> Result {
         self.table().lock().on(self, vnode, event)?;

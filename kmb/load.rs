@@ -269,5 +269,6 @@ fn jump(
         entry::SIPI => start::start_cpu(core, life.id())?,
         _ => start::call_entry(memory, placement)?,
     }
+    core.let_go(life.id());
     life.started()
 }

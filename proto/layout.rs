@@ -210,8 +210,9 @@ record! {
         request: u32,
         /// How the vnode's kernel is started, one of [`entry`].
         entry: u32,
-        /// Zero.
-        reserved: u32,
+        /// 1 once the caller of the image's entry has left it. Until then the vnode's own CPU waits
+        /// there: what it does next overwrites the entry.
+        go: u32,
         /// Zero.
         reserved2: [u64; 106],
         /// Local APIC ids of the vnode's CPUs, its first CPU's first; then [`NO_APIC`].

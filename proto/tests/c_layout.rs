@@ -43,7 +43,7 @@ fn records() -> [Record; 3] {
         record!("adeos_boot_block", BootBlock: magic version vnode generation nr_cpus control
             status console console_data console_size portal_vector tsc_khz lapic_khz bsp_apic_id
             root_apic_id root_inbox low wall_tsc wall_ns memory_base memory_size name
-            request_count request entry reserved reserved2 apic_ids),
+            request_count request entry go reserved2 apic_ids),
         record!("adeos_status", Status: magic version generation state cause cause_apic_id
             features nr_cpus request_taken reserved release message reserved2),
         record!("adeos_console", ConsoleHeader: magic version size written reserved unused),
