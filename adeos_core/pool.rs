@@ -24,9 +24,9 @@ use kernel::sync::Arc;
 pub(crate) fn take() -> Result<Allocator<POOL_RANGES>> {
     let mut pool = Allocator::new();
     for range in machine::pool_ranges() {
-        if overlaps_system_ram(range) {
+        if !is_kept(range) {
             pr_err!(
-                "adeos_pool: the kernel uses {:#x}+{:#x} itself\n",
+                "adeos_pool: {:#x}+{:#x} is not all memory that the kernel keeps out of\n",
                 range.base(),
                 range.size()
             );
@@ -49,17 +49,19 @@ pub(crate) fn take() -> Result<Allocator<POOL_RANGES>> {
     Ok(pool)
 }
 
-fn overlaps_system_ram(range: PhysRange) -> bool {
+/// Whether all of a range is what the kernel's parameter made of RAM: reserved. A hole between
+/// devices is not, nor is memory that the kernel uses.
+fn is_kept(range: PhysRange) -> bool {
     // SAFETY: The function walks the kernel's resource tree under its own lock.
     let found = unsafe {
         bindings::region_intersects(
             range.base(),
             range.size() as usize,
-            bindings::IORESOURCE_SYSTEM_RAM as usize,
-            bindings::IORES_DESC_NONE as usize,
+            bindings::IORESOURCE_MEM as usize,
+            bindings::IORES_DESC_RESERVED as usize,
         )
     };
-    found != bindings::REGION_DISJOINT as i32
+    found == bindings::REGION_INTERSECTS as i32
 }
 
 /// Takes the memory of the control area out of the pool, below 4 GiB where that is possible.

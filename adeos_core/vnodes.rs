@@ -62,6 +62,13 @@ pub struct Assignment {
     pub entry: u32,
 }
 
+impl Assignment {
+    /// Local APIC ids of its CPUs, its first CPU's first.
+    pub fn apic_ids(&self) -> impl Iterator<Item = u32> + Clone + '_ {
+        self.cpus.iter().filter_map(cpu::apic_id)
+    }
+}
+
 /// Facts of one vnode.
 #[derive(Clone, Copy)]
 pub struct Facts {
@@ -138,7 +145,7 @@ impl Table {
     }
 
     /// Moves a vnode on, and carries out what has to be done at once.
-    fn on(&mut self, core: &Core, vnode: VnodeId, event: Event) -> Result<Action> {
+    fn on(&mut self, vnode: VnodeId, event: Event) -> Result<Action> {
         let now = machine::now_ns();
         let entry = self.entry(vnode)?;
         let before = entry.facts.state;
@@ -154,7 +161,7 @@ impl Table {
         }
         if matches!(action, Action::StopCpus) {
             facts.ended_ns = now;
-            stop_cpus(core, vnode);
+            facts.assignment.iter().for_each(stop_cpus);
         }
         if before != state {
             self.count = self.count.wrapping_add(1);
@@ -163,12 +170,10 @@ impl Table {
     }
 }
 
-/// INIT to each CPU of a vnode, the first one first: it could start the others again.
-fn stop_cpus(core: &Core, vnode: VnodeId) {
-    let block = core.control().read_boot_block(vnode);
-    let cpus = block.apic_ids.iter().take(block.nr_cpus as usize);
-    cpus.filter(|id| **id != layout::NO_APIC)
-        .for_each(|id| START_CPUS.init(*id));
+/// INIT to each CPU of a vnode, the first one first: it could start the others again. Which ones
+/// is this kernel's own knowledge: the boot block is memory that the vnode can overwrite.
+fn stop_cpus(assignment: &Assignment) {
+    assignment.apic_ids().for_each(|id| START_CPUS.init(id));
 }
 
 /// The root's API for kmb. Process context; all methods may sleep.
@@ -206,7 +211,7 @@ impl Core {
             ..Facts::EMPTY
         };
         entry.monitor.reset();
-        table.on(self, vnode, Event::Assigned)?;
+        table.on(vnode, Event::Assigned)?;
         self.control().clear_slot(vnode);
         Ok((vnode, generation))
     }
@@ -228,8 +233,8 @@ impl Core {
             entry: assignment.entry,
             ..self.control().boot_block(vnode)
         };
-        for (place, cpu) in block.apic_ids.iter_mut().zip(assignment.cpus.iter()) {
-            *place = cpu::apic_id(cpu).ok_or(EINVAL)?;
+        for (place, apic_id) in block.apic_ids.iter_mut().zip(assignment.apic_ids()) {
+            *place = apic_id;
         }
         self.control().write_boot_block(vnode, &block);
         Ok(())
@@ -237,12 +242,13 @@ impl Core {
 
     /// Lets a vnode's CPU leave the image's entry, which nobody else executes any more.
     pub fn let_go(&self, vnode: VnodeId) {
-        self.control().set_boot_field(vnode, BootBlock::OFFSETS.go, 1);
+        self.control()
+            .set_boot_field(vnode, BootBlock::OFFSETS.go, 1);
     }
 
     /// Moves a vnode on in its life. EBUSY when the event cannot happen now.
     pub fn advance(&self, vnode: VnodeId, event: Event) -> Result {
-        self.table().lock().on(self, vnode, event)?;
+        self.table().lock().on(vnode, event)?;
         self.changed().notify_all();
         Ok(())
     }
@@ -283,7 +289,7 @@ impl Core {
         if !facts.state.is_alive() || facts.progress < layout::state::JOINED {
             return Err(ENOTCONN);
         }
-        table.on(self, vnode, Event::StopAsked)?;
+        table.on(vnode, Event::StopAsked)?;
         let taken = self.control().read_boot_block(vnode).request_count;
         self.control()
             .set_boot_field(vnode, BootBlock::OFFSETS.request, request::SHUTDOWN);
@@ -305,7 +311,7 @@ impl Core {
             let mut table = self.table().lock();
             let before = table.count;
             if let Ok(Some(event)) = look(self, &mut table, vnode) {
-                report(self, &mut table, vnode, event);
+                report(&mut table, vnode, event);
             }
             changed |= table.count != before;
         }
@@ -370,20 +376,19 @@ fn watch_beats(core: &Core, entry: &mut Entry, vnode: VnodeId, now_ns: u64) -> O
             position,
             silent_ms,
         } => {
-            let block = core.control().read_boot_block(vnode);
             entry.facts.silent_ms = silent_ms.min(u32::MAX as u64) as u32;
-            entry.facts.cause_apic_id = block
-                .apic_ids
-                .get(position)
-                .copied()
-                .unwrap_or(layout::NO_APIC);
+            let apic_id = entry
+                .facts
+                .assignment
+                .and_then(|it| it.apic_ids().nth(position));
+            entry.facts.cause_apic_id = apic_id.unwrap_or(layout::NO_APIC);
             Some(Event::Died(Cause::Hang))
         }
     }
 }
 
-fn report(core: &Core, table: &mut Table, vnode: VnodeId, event: Event) {
-    if table.on(core, vnode, event).is_err() {
+fn report(table: &mut Table, vnode: VnodeId, event: Event) {
+    if table.on(vnode, event).is_err() {
         return;
     }
     let Ok(entry) = table.entry(vnode) else {

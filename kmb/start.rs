@@ -171,7 +171,8 @@ impl Trampoline {
 
 /// Starts the vnode's first CPU at its trampoline (SDM volume 3, section 10.4.4).
 pub(crate) fn start_cpu(core: &Core, vnode: VnodeId) -> Result {
-    let [apic_id, ..] = core.control().read_boot_block(vnode).apic_ids;
+    let assignment = core.facts(vnode)?.assignment.ok_or(ENOENT)?;
+    let apic_id = assignment.apic_ids().next().ok_or(ENOENT)?;
     let page = u8::try_from(layout::low_slot(vnode) / kernel::page::PAGE_SIZE as u64)?;
     START_CPUS.init(apic_id);
     udelay(Delta::from_micros(20));

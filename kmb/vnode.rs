@@ -121,10 +121,9 @@ impl Vnode {
 
     fn empty(&self, region: &Region) -> Result {
         self.stop();
-        let block = self.core.control().read_boot_block(self.id);
-        let cpus = block.nr_cpus as usize;
-        let apic_ids = block.apic_ids.iter().copied().take(cpus);
-        START_CPUS.quarantine(apic_ids, layout::low_slot(self.id))?;
+        let facts = self.core.facts(self.id)?;
+        let assignment = facts.assignment.ok_or(ENOENT)?;
+        START_CPUS.quarantine(assignment.apic_ids(), layout::low_slot(self.id))?;
         Mapping::new(region.range())?.scrub();
         Ok(())
     }

@@ -72,7 +72,7 @@ impl CpuSet {
     }
 
     /// The CPUs in rising order.
-    pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
+    pub fn iter(&self) -> impl Iterator<Item = u32> + Clone + '_ {
         (0..MAX).filter(|cpu| self.contains(*cpu))
     }
 

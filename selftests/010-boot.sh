@@ -6,8 +6,8 @@
 # The sockets have three CPUs each, so that APIC ids are not the numbers of CPUs.
 # cluster: --cpus 9 --memory 6G --config /dev/null --timeout 240 --qemu "-smp 9,sockets=3,cores=3"
 
-# shellcheck source=ktap.sh
-. /ktap.sh
+# shellcheck source=selftests/ktap.sh
+. /selftests/ktap.sh
 
 vnodes='one two three'
 
@@ -126,25 +126,27 @@ data() {
     check 'which frees its channel' on two true
 }
 
+all_are_here() {
+    [ "$(cat /tmp/out.* | grep -c here)" = 8 ]
+}
+
 # Eight channels: as many commands at a time, each with its own streams. They wait for the end of
 # their input, which comes when the pipe's last writer closes it.
 at_once() {
     mkfifo /tmp/gate
     exec 3<>/tmp/gate
     for number in 1 2 3 4 5 6 7 8; do
-        on three sh -c "cat; echo out $number; echo err $number >&2; exit $number" \
+        on three sh -c "echo here; cat; echo out $number; echo err $number >&2; exit $number" \
             </tmp/gate >"/tmp/out.$number" 2>&1 3>&- &
         eval "pid_$number=$!"
     done
-    tries=0
-    while on three true 2>/tmp/ninth && [ $tries -lt 50 ]; do
-        tries=$((tries + 1))
-    done
+    check 'eight commands run at once' eventually 10 all_are_here
+    on three true 2>/tmp/ninth
     is "$(grep -c 'has all of its channels in use' /tmp/ninth)" 1 'a ninth command is refused'
     exec 3>&-
     for number in 1 2 3 4 5 6 7 8; do
         eval "wait \$pid_$number"
-        is "$? $(sort /tmp/out.$number | xargs)" "$number err $number out $number" \
+        is "$? $(sort /tmp/out.$number | xargs)" "$number err $number here out $number" \
             "command $number of 8 at once"
     done
     check 'and then there is room again' on three true

@@ -12,7 +12,7 @@
 lkdtm=/sys/kernel/debug/provoke-crash/DIRECT
 
 # ends CAUSE TEXT WHAT COMMAND...: COMMAND, run in the victim, ends it for that cause, and its
-# console then holds TEXT (none if empty). WHAT names the way of death.
+# console then holds TEXT (not looked for if empty). WHAT names the way of death.
 ends() {
     cause=$1
     text=$2
@@ -37,7 +37,7 @@ after_death() {
     is "$(boot_id sibling)" "$sibling" "$1: the sibling answers, and has not booted again"
     is "$(boot_id root)" "$root" "$1: nor has the root"
     if [ -n "$2" ]; then
-        check "$1: the console tells of it" sh -c "vnode console victim | grep -E '$2'"
+        check "$1: the console tells of it" says victim "$2"
     fi
     check "$1: it starts again" restart
     isnt "$(boot_id victim)" "$victim" "$1: with a new boot_id"
@@ -61,15 +61,12 @@ two_cpus() {
     ends panic 'Kernel panic - not syncing: Fatal exception' 'oops' sh -c "echo EXCEPTION >$lkdtm"
     ends panic 'kernel BUG at' 'BUG' sh -c "echo BUG >$lkdtm"
     ends panic 'in interrupt' 'BUG in an interrupt' sh -c "echo BUG_IN_HARDIRQ >$lkdtm"
-    ends panic 'Kernel panic - not syncing' 'stack overflow' sh -c "echo EXHAUST_STACK >$lkdtm"
     ends panic 'dumptest' 'panic' sh -c "echo PANIC >$lkdtm"
     ends restart 'reboot: ' 'reboot -f' reboot -f
     ends power-off 'reboot: ' 'poweroff -f' poweroff -f
     ends halt 'reboot: ' 'halt -f' halt -f
-    ends restart '' 'reboot' reboot
     ends emergency-restart '' 'sysrq-b' sh -c 'echo b >/proc/sysrq-trigger'
     ends power-off '' 'sysrq-o' sh -c 'echo o >/proc/sysrq-trigger'
-    ends panic 'Attempted to kill init' 'death of init' sh -c 'kill -SEGV 1; kill -ABRT 1; kill -9 1; echo c >/proc/sysrq-trigger'
     ends hang '' 'second CPU hangs with interrupts off' taskset 2 sh -c "echo HARDLOCKUP >$lkdtm"
     ends hang '' 'first CPU hangs with interrupts off' taskset 1 sh -c "echo HARDLOCKUP >$lkdtm"
     check 'the victim is taken back' vnode kill victim
@@ -80,10 +77,9 @@ one_cpu() {
     ends panic 'sysrq triggered crash' 'panic with panic=0, one CPU' \
         sh -c 'echo c >/proc/sysrq-trigger'
     ends hang '' 'the only CPU hangs with interrupts off' sh -c "echo HARDLOCKUP >$lkdtm"
-    ends hang '' 'the only CPU spins on a lock' sh -c "echo SPINLOCKUP >$lkdtm; echo SPINLOCKUP >$lkdtm"
     check 'the victim is taken back' vnode kill victim
     # Ways of restarting that on a machine of its own would reset that machine.
-    for way in t k a p f; do
+    for way in t k a; do
         begin_with 1 "reboot=$way panic=3"
         ends restart '' "reboot=$way" reboot -f
         check 'the victim is taken back' vnode kill victim
@@ -92,23 +88,11 @@ one_cpu() {
 
 # fails_early APPEND TEXT WHAT OPTION...: the kernel ends before its init, and `vnode start` says so.
 fails_early() {
-    text=$1
-    what=$2
-    shift 2
-    refuses 'panic' "$what: vnode start says that it panicked" \
-        vnode start victim --cpus 1-2 --memory 128M "$@"
-    is "$(field victim state) $(field victim cause)" 'dead panic' "$what: the root knows it"
-    check "$what: the console tells of it" sh -c "vnode console victim | grep -E '$text'"
-    is "$(boot_id sibling)" "$sibling" "$what: the sibling lives on"
-    check "$what: the victim is taken back" vnode kill victim
-}
-
-early() {
-    head -c 100000 /boot/initrd.img-* >/tmp/cut.img
-    fails_early 'VFS: Unable to mount root|No working init' 'no initrd' --initrd none
-    fails_early 'Unable to mount root|No working init' 'a cut initrd' --initrd /tmp/cut.img --append root=/dev/nope
-    fails_early 'Requested init /nope failed|No working init' 'no init' --append 'rdinit=/nope init=/nope'
-    fails_early 'panic' 'no memory to boot with' --append 'mem=40M'
+    head -c 100000 "$(echo /boot/initrd.img-*)" >/tmp/cut.img
+    fails_early 'Unable to mount root' 'no initrd' --initrd none
+    fails_early 'Unable to mount root' 'a cut initrd' --initrd /tmp/cut.img --append root=/dev/nope
+    fails_early 'Attempted to kill init' 'an init that ends' --append rdinit=/bin/false
+    fails_early 'can not alloc memory' 'a panic before there is memory' --append mem=40M
 }
 
 check 'a sibling' start sibling --cpus 3 --memory 128M

@@ -104,6 +104,16 @@ now_ms() {
     echo "$((${ktap_up%.*} * 1000 + 1${ktap_up#*.} * 10 - 1000))"
 }
 
+# eventually SECONDS COMMAND...: COMMAND succeeds before that time is over.
+eventually() {
+    ktap_end=$(($(now_ms) + $1 * 1000 * slow))
+    shift
+    until "$@"; do
+        [ "$(now_ms)" -lt $ktap_end ] || return
+        sleep 0.05
+    done
+}
+
 # field NAME KEY: what `vnode show --json` says of a vnode under that key.
 field() {
     vnode show --json "$1" | sed -n "s/^  \"$2\": \"\{0,1\}\(.*[^\",]\)\"\{0,1\},\{0,1\}\$/\1/p"
@@ -125,11 +135,17 @@ online() {
 # view: all that the root sees of the machine and that a vnode which is gone must leave as it was.
 view() {
     echo "online $(online)"
-    cat /sys/kernel/debug/adeos/pool /sys/kernel/debug/adeos/vnodes
+    cat /sys/kernel/debug/adeos/pool
+    sed 's/ progress .*//' /sys/kernel/debug/adeos/vnodes
     grep -E '^(MemTotal|HardwareCorrupted)' /proc/meminfo
     cat /proc/iomem
     # Mappings of the pool: one that stays is a leak, whatever the allocator says.
     grep -c memremap /proc/vmallocinfo
+}
+
+# console NAME: what a vnode has said in its present life.
+console() {
+    vnode console "$1" | awk '/Linux version/ { text = "" } { text = text $0 "\n" } END { printf "%s", text }'
 }
 
 # complaints: what of a kernel's log on standard input tells of a bug.
@@ -137,13 +153,9 @@ complaints() {
     grep -E 'WARNING:|BUG:|Oops|Call Trace|general protection|lockdep|rcu_.*(stall|self-detected)|soft lockup|hung task|refcount_t:|KASAN|kmemleak|unchecked MSR|Bad page'
 }
 
-# healthy NAME: the kernel log of a vnode, or of the root, complains of nothing.
-healthy() {
-    if [ "$1" = root ]; then
-        ! dmesg | complaints
-    else
-        ! vnode console "$1" | complaints
-    fi
+# says NAME PATTERN: the vnode has said so in its present life (grep -E).
+says() {
+    console "$1" | grep -E -- "$2"
 }
 
 # start NAME OPTION...: `vnode start`, silent unless it fails.

@@ -1,0 +1,204 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# What must not be, is refused with a reason, and leaves everything as it was: a CPU or memory for
+# two, hostile images, failures in the middle of a start, the removal of a module in use.
+#
+# cluster: --cpus 4 --memory 3G --config /dev/null --timeout 300
+
+# shellcheck source=selftests/ktap.sh
+. /selftests/ktap.sh
+
+modules=/lib/modules/$(uname -r)/adeos
+kernel=$(echo /boot/vmlinuz-*)
+image=/tmp/image
+
+lives() {
+    is "$(boot_id one)" "$one" "$1: the vnode lives on"
+}
+
+# A lent CPU is out of the root's reach, and the root keeps its own.
+cpus() {
+    refuses 'busy' 'the root cannot bring a lent CPU online' \
+        sh -c 'echo 1 >/sys/devices/system/cpu/cpu1/online'
+    lives 'after that'
+    is "$(online)" 0,2-3 'the root does not have that CPU'
+    refuses 'CPU 1 belongs to one' 'a CPU of one vnode is not for another' \
+        vnode start two --cpus 1 --memory 64M
+    refuses 'CPU 1 belongs to one' 'nor among others' vnode start two --cpus 1-2 --memory 64M
+    refuses "CPU 0 is the root's" 'CPU 0 is not to be had' vnode start two --cpus 0 --memory 64M
+    refuses "CPU 0 is the root's" 'nor among others' vnode start two --cpus 0,2 --memory 64M
+    refuses 'CPU 9 is not there' 'a CPU that does not exist' vnode start two --cpus 9 --memory 64M
+    echo 0 >/sys/devices/system/cpu/cpu3/online
+    refuses 'CPU 3 is offline' 'a CPU that is offline' vnode start two --cpus 3 --memory 64M
+    echo 1 >/sys/devices/system/cpu/cpu3/online
+    lives 'after all this'
+    is "$(view)" "$with_one" 'and all is as before'
+}
+
+memory() {
+    base=$(field one memory_base)
+    for offset in 0 2 -2 62; do
+        refuses 'overlaps that of one' "memory at $offset MiB of another vnode's" vnode start two \
+            --cpus 2 --memory 64M --memory-base $((base + (offset << 20)))
+    done
+    pool=$(sed -n 's/used \(0x[0-9a-f]*\)+.*/\1/p' /sys/kernel/debug/adeos/pool | head -n 1)
+    refuses 'in use|is taken|control area' 'the memory of the control area' \
+        vnode start two --cpus 2 --memory 64M --memory-base "$pool"
+    refuses 'does not hold' "the root's own memory" \
+        vnode start two --cpus 2 --memory 64M --memory-base 16M
+    refuses 'does not hold' 'memory that is not there' \
+        vnode start two --cpus 2 --memory 64M --memory-base 64G
+    refuses 'largest piece' 'more than there is' vnode start two --cpus 2 --memory 64G
+    refuses '64M|at least' 'less than a vnode needs' vnode start two --cpus 2 --memory 32M
+    refuses '2M|multiple' 'a size between' vnode start two --cpus 2 --memory 65M
+    refuses 'one cannot start: a vnode of that name' 'a name that is taken' \
+        vnode start one --cpus 2 --memory 64M
+    lives 'after all this'
+    is "$(view)" "$with_one" 'and all is as before'
+}
+
+# modules_stay: neither module can be removed.
+modules_stay() {
+    for module in kmb adeos_core; do
+        refuses '[Rr]esource|in use|unavailable' "$module cannot be removed while a vnode $1" \
+            rmmod $module
+    done
+}
+
+unload() {
+    modules_stay 'runs'
+    on one sh -c 'echo c >/proc/sysrq-trigger' 2>/dev/null
+    vnode wait one --for dead --timeout 10 2>/dev/null
+    modules_stay 'is dead'
+    check 'the dead vnode is taken back' vnode kill one
+    for round in 1 2 3; do
+        check "round $round: kmb is removed" rmmod kmb
+        check "round $round: adeos_core is removed" rmmod adeos_core
+        is "$(echo /dev/kmb* /dev/adeos* /sys/kernel/debug/adeos*)" \
+            '/dev/kmb* /dev/adeos* /sys/kernel/debug/adeos*' "round $round: nothing of them is left"
+        refuses 'nknown symbol|No such|not found|invalid|cannot insert' \
+            "round $round: kmb does without adeos_core" insmod "$modules/kmb.ko"
+        check "round $round: adeos_core comes back" insmod "$modules/adeos_core.ko"
+        check "round $round: kmb comes back" insmod "$modules/kmb.ko"
+        check "round $round: a vnode starts" start one --cpus 1-2 --memory 64M
+        check "round $round: it answers" on one true
+        check "round $round: it is taken back" vnode kill one
+    done
+    is "$(view)" "$empty" 'and all is as before'
+}
+
+# smash OFFSET BYTES: the kernel image with other bytes there, as printf writes them.
+smash() {
+    cp "$kernel" $image
+    # shellcheck disable=SC2059 # The bytes are escapes of printf's format.
+    printf "$2" | dd of=$image bs=1 seek=$(($1)) conv=notrunc 2>/dev/null
+}
+
+# is_refused WHAT REASON: the image that was made is refused, with the reason in the kernel's log.
+is_refused() {
+    dmesg -c >/dev/null
+    refuses 'not a kernel image' "$1: refused" \
+        vnode start bad --cpus 1-2 --memory 128M --kernel $image
+    check "$1: the log says why" sh -c "dmesg | grep -E 'is refused: .*($2)'"
+    is "$(view)" "$empty" "$1: nothing is left behind"
+}
+
+# The fields are those of Documentation/arch/x86/boot.rst.
+images() {
+    size=$(stat -c %s "$kernel")
+    for length in 0 1 511 600 4095 65536 $((size / 2)) $((size - 4096)); do
+        head -c "$length" "$kernel" >$image
+        is_refused "an image cut to $length bytes" 'too short|truncated'
+    done
+    head -c 100000 /dev/urandom >$image
+    is_refused 'noise' 'not a bzImage'
+    smash 0x1fe '\0\0' && is_refused 'no boot signature' 'no boot sector signature'
+    smash 0x202 'HdrX' && is_refused 'no magic' 'no HdrS'
+    smash 0x206 '\0\2' && is_refused 'protocol 2.00' 'older than 2.12'
+    smash 0x201 '\0' && is_refused 'a header of no size' 'impossible size'
+    smash 0x201 '\377' && is_refused 'a header of great size' 'impossible size'
+    smash 0x211 '\0' && is_refused 'a zImage' 'zImage'
+    smash 0x230 '\3\0\0\0' && is_refused 'an odd alignment' 'impossible alignment'
+    smash 0x230 '\0\0\0\200' && is_refused 'a great alignment' 'impossible alignment'
+    smash 0x234 '\0' && is_refused 'not relocatable' 'not relocatable'
+    smash 0x236 '\0\0' && is_refused 'no 64-bit entry' 'no 64-bit entry'
+    smash 0x1f4 '\0\0\0\0' && is_refused 'no code' 'no code'
+    smash 0x1f4 '\377\377\377\377' && is_refused 'more code than file' 'truncated'
+    smash 0x1f1 '\377' && is_refused 'code that begins late' 'truncated'
+    smash 0x248 '\377\377\377\377' && is_refused 'a payload elsewhere' 'outside of the image'
+    smash 0x24c '\0\0\0\0' && is_refused 'no payload' 'outside of the image'
+    smash 0x260 '\0\0\0\0' && is_refused 'an init_size of 0' 'less memory than its own size'
+    smash 0x260 '\377\377\377\377' && is_refused 'a huge init_size' 'more than 1 GiB'
+    smash 0x260 '\0\0\0\020'
+    refuses 'found no memory|do.* not fit' 'an init_size that the memory does not have' \
+        vnode start bad --cpus 1-2 --memory 128M --kernel $image
+    # The entry of a kernel without the patches is not to be called.
+    start=$((($(od -An -tu1 -j 497 -N 1 "$kernel") + 1) * 512 + 512))
+    smash $start '\220\220\220\220'
+    refuses 'not a kernel image' 'an entry that starts nobody is not called' \
+        vnode start bad --cpus 1-2 --memory 128M --kernel $image
+    check 'and the log names the entry to use' sh -c 'dmesg | grep sipi'
+    is "$(view)" "$empty" 'nothing is left behind'
+}
+
+files() {
+    for file in /dev/zero /dev/null /tmp /proc/version /sys/kernel/notes; do
+        refuses . "$file is no kernel" vnode start bad --cpus 1 --memory 64M --kernel $file
+    done
+    for file in /dev/zero /tmp; do
+        refuses . "$file is no initrd" vnode start bad --cpus 1 --memory 64M --initrd $file
+    done
+    refuses 'No such file' 'a kernel that is not there' \
+        vnode start bad --cpus 1 --memory 64M --kernel /nope
+    truncate -s 100M /tmp/large
+    refuses 'found no memory|do.* not fit' 'an initrd larger than the memory' \
+        vnode start bad --cpus 1 --memory 64M --initrd /tmp/large
+    truncate -s 1000G /tmp/large
+    refuses 'found no memory|do.* not fit' 'an initrd larger than the machine' \
+        vnode start bad --cpus 1 --memory 64M --initrd /tmp/large
+    rm /tmp/large
+    is "$(view)" "$empty" 'nothing is left behind'
+}
+
+# Every step of a start fails once, by request.
+faults() {
+    for step in 1 2 3 4 5 6 7 8 9 10; do
+        vnode fault $step
+        refuses . "a start fails in step $step" start one --cpus 1-2 --memory 64M
+        is "$(view)" "$empty" "step $step: nothing is left behind"
+    done
+    is "$(dmesg | grep -c 'fails on request')" 10 'each step has failed once'
+    check 'a start without a fault' start one --cpus 1-2 --memory 64M
+    check 'the vnode answers' on one true
+    check 'it is taken back' vnode kill one
+    refuses . 'there is no step 11' vnode fault 11
+}
+
+# A kernel whose compressed part is noise passes all checks of the header and never comes up.
+noise() {
+    cp "$kernel" $image
+    dd if=/dev/urandom of=$image bs=4096 seek=500 count=200 conv=notrunc 2>/dev/null
+    refuses 'never showed a sign|no-start|did not start|is failed|is dead' \
+        'a kernel with a corrupt payload does not come up' \
+        vnode start bad --cpus 1-2 --memory 128M --kernel $image --timeout 40
+    is "$(field bad state) $(field bad cause)" 'failed no-start' 'the root says so'
+    check 'the others start meanwhile' start one --cpus 3 --memory 64M
+    check 'and answer' on one true
+    check 'the failed one is taken back' vnode kill bad
+    check 'the other one too' vnode kill one
+    is "$(view)" "$empty" 'and all is as before'
+}
+
+empty=$(view)
+check 'a vnode' start one --cpus 1 --memory 64M
+one=$(boot_id one)
+with_one=$(view)
+cpus
+memory
+unload
+images
+files
+faults
+noise
+is "$(dmesg | complaints)" '' "the root's kernel complains of nothing"
+finish
