@@ -63,7 +63,6 @@ use adeos_proto::layout::{
     Status, //
 };
 use adeos_proto::record;
-use adeos_proto::region::Allocator;
 use adeos_proto::window::Window;
 
 module! {
@@ -119,6 +118,7 @@ impl kernel::InPlaceModule for AdeosCore {
             };
             #[cfg(CONFIG_ADEOS)]
             let vector = portal::Vector::take()?;
+            portal::dispatch(&core);
             let body = Arc::new(watch::Watch(core.clone()), GFP_KERNEL)?;
             let watch = kthread::Kthread::spawn(c"adeos", body)?;
 
@@ -153,13 +153,15 @@ impl PinnedDrop for AdeosCore {
 /// Makes the control area (root) or finds it (vnode), and signs in.
 fn join() -> Result<Arc<Core>> {
     let identity = Identity::find()?;
-    let (control, pool) = match identity.control {
+    let mut pool = pool::empty()?;
+    let control = match identity.control {
         None => {
-            let mut pool = pool::take()?;
+            pool::fill(&mut pool)?;
+            pool::check_low_memory()?;
             let range = pool::take_control_area(&mut pool)?;
-            (Control::create(range, &identity)?, pool)
+            Control::create(range, &identity)?
         }
-        Some(base) => (Control::open(base)?, Allocator::new()),
+        Some(base) => Control::open(base)?,
     };
     let control = Arc::new(control, GFP_KERNEL)?;
 
@@ -170,22 +172,27 @@ fn join() -> Result<Arc<Core>> {
     Core::new(identity, control, pool)
 }
 
-/// Says in this vnode's status that it takes part.
+/// Says in this vnode's status that it takes part. What stands there already stays: the kernel's
+/// own code may have reported an end, and requests of the root are taken once.
 fn sign_in(control: &Control, identity: &Identity) {
-    let status = Status {
-        magic: layout::STATUS_MAGIC,
-        version: layout::VERSION,
-        generation: identity.generation.0,
-        state: layout::state::JOINED,
-        cause_apic_id: layout::NO_APIC,
-        features: identity.features,
-        nr_cpus: cpu::online().len() as u32,
-        release: record::set_text(machine::release()),
-        ..Status::default()
-    };
-    control
-        .slot(identity.vnode)
-        .write(slot::STATUS, &status.to_bytes());
+    let status = control.slot(identity.vnode);
+    let write = |offset, bytes: &[u8]| status.write(slot::STATUS + offset, bytes);
+    write(Status::OFFSETS.version, &layout::VERSION.to_le_bytes());
+    write(
+        Status::OFFSETS.generation,
+        &identity.generation.0.to_le_bytes(),
+    );
+    write(Status::OFFSETS.features, &identity.features.to_le_bytes());
+    write(
+        Status::OFFSETS.nr_cpus,
+        &(cpu::online().len() as u32).to_le_bytes(),
+    );
+    write(
+        Status::OFFSETS.release,
+        &record::set_text::<64>(machine::release()),
+    );
+    status.store_release64(slot::STATUS + Status::OFFSETS.magic, layout::STATUS_MAGIC);
+    status.raise(slot::STATUS + Status::OFFSETS.state, layout::state::JOINED);
 }
 
 /// Rings the root: this vnode's status has changed.

@@ -55,11 +55,11 @@ static BEATS: Atomic<usize> = Atomic::new(0);
 impl Beats {
     /// Starts the beat on all CPUs that are online, and on later ones when they come.
     pub(crate) fn start(control: Arc<Control>, own: VnodeId) -> Result<KBox<Self>> {
-        let block = control.read_boot_block(own);
         let mut beaters = KVec::new();
         for cpu in 0..kernel::cpu::nr_cpu_ids() {
             let apic_id = cpu::apic_id(cpu).unwrap_or(layout::NO_APIC);
-            let position = block.apic_ids.iter().position(|id| *id == apic_id);
+            let mut positions = 0..layout::MAX_CPUS;
+            let position = positions.find(|position| control.apic_id(own, *position) == apic_id);
             let beater = match position {
                 Some(position) if apic_id != layout::NO_APIC => Some(new_beater(position)?),
                 _ => None,

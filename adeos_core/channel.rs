@@ -35,9 +35,9 @@ pub(crate) struct End {
     vnode: VnodeId,
     /// Life of the vnode that this channel is with.
     generation: u32,
-    index: usize,
+    /// The channel's number and rings; `None` before it is open.
     #[pin]
-    rings: Mutex<Rings>,
+    rings: Mutex<Option<(usize, Rings)>>,
 }
 
 impl End {
@@ -55,15 +55,15 @@ impl End {
             return Err(ENOTCONN);
         }
 
+        let end = Self::new(core, vnode, facts.generation.0)?;
+        // Two programs that connect at once must not get the same channel.
+        let guard = core.channel_lock().lock();
         let slot = core.control().slot(vnode);
-        let opened = {
-            // Two programs that connect at once must not get the same channel.
-            let _guard = core.channel_lock().lock();
-            (0..layout::channel::COUNT)
-                .find_map(|index| Some((index, RootEnd::open(&slot, index)?)))
-        };
-        let (index, end) = opened.ok_or(EBUSY)?;
-        let end = Self::new(core, vnode, facts.generation.0, index, Rings::Root(end))?;
+        let mut indices = 0..layout::channel::COUNT;
+        let opened = indices.find_map(|index| Some((index, RootEnd::open(&slot, index)?)));
+        drop(guard);
+        let (index, ring) = opened.ok_or(EBUSY)?;
+        end.become_open(index, Rings::Root(ring));
         end.ring_peer();
         Ok(end)
     }
@@ -71,49 +71,45 @@ impl End {
     /// On a vnode: waits for the root to open a channel. EINTR on a signal.
     pub(crate) fn accept(core: &Arc<Core>) -> Result<Arc<Self>> {
         let identity = core.identity();
+        let end = Self::new(core, identity.vnode, identity.generation.0)?;
         let slot = core.control().slot(identity.vnode);
-        let accepted = {
-            let mut guard = core.channel_lock().lock();
-            loop {
-                let found = (0..layout::channel::COUNT)
-                    .find_map(|index| Some((index, VnodeEnd::accept(&slot, index)?)));
-                if let Some(found) = found {
-                    break found;
-                }
-                if core.channel_moved().wait_interruptible(&mut guard) {
-                    return Err(EINTR);
-                }
+        let mut guard = core.channel_lock().lock();
+        let (index, ring) = loop {
+            let mut indices = 0..layout::channel::COUNT;
+            let found = indices.find_map(|index| Some((index, VnodeEnd::accept(&slot, index)?)));
+            if let Some(found) = found {
+                break found;
+            }
+            if core.channel_moved().wait_interruptible(&mut guard) {
+                return Err(EINTR);
             }
         };
-        let (index, end) = accepted;
-        let generation = identity.generation.0;
-        let end = Self::new(core, identity.vnode, generation, index, Rings::Vnode(end))?;
+        drop(guard);
+        end.become_open(index, Rings::Vnode(ring));
         end.ring_peer();
         Ok(end)
     }
 
-    fn new(
-        core: &Arc<Core>,
-        vnode: VnodeId,
-        generation: u32,
-        index: usize,
-        rings: Rings,
-    ) -> Result<Arc<Self>> {
+    /// An end of no channel yet: what can fail comes before a channel is opened.
+    fn new(core: &Arc<Core>, vnode: VnodeId, generation: u32) -> Result<Arc<Self>> {
         Arc::pin_init(
             pin_init!(Self {
                 core: core.clone(),
                 vnode,
                 generation,
-                index,
-                rings <- kernel::new_mutex!(rings, "adeos:rings"),
+                rings <- kernel::new_mutex!(None, "adeos:rings"),
             }),
             GFP_KERNEL,
         )
     }
 
+    fn become_open(&self, index: usize, rings: Rings) {
+        *self.rings.lock() = Some((index, rings));
+    }
+
     /// Number of the channel.
     pub(crate) fn index(&self) -> usize {
-        self.index
+        self.rings.lock().as_ref().map_or(0, |(index, _)| *index)
     }
 
     /// Copies what the peer has sent to `to`, waiting for a first byte; 0 at the end of the stream.
@@ -165,7 +161,10 @@ impl End {
         &self,
         work: impl FnOnce(&mut Rings) -> core::result::Result<usize, Corrupt>,
     ) -> Result<usize> {
-        work(&mut self.rings.lock()).map_err(|Corrupt| EPROTO)
+        match &mut *self.rings.lock() {
+            Some((_, rings)) => work(rings).map_err(|Corrupt| EPROTO),
+            None => Err(ENOTCONN),
+        }
     }
 
     fn slot(&self) -> crate::mapping::Part<'_> {
@@ -176,9 +175,9 @@ impl End {
     fn peer(&self) -> PeerState {
         let rings = self.rings.lock();
         match &*rings {
-            Rings::Vnode(end) => end.peer(&self.slot()),
-            Rings::Root(end) if self.is_current() => end.peer(&self.slot()),
-            Rings::Root(_) => PeerState::Closed,
+            Some((_, Rings::Vnode(end))) => end.peer(&self.slot()),
+            Some((_, Rings::Root(end))) if self.is_current() => end.peer(&self.slot()),
+            _ => PeerState::Closed,
         }
     }
 
@@ -204,10 +203,10 @@ impl PinnedDrop for End {
     fn drop(self: Pin<&mut Self>) {
         let rings = self.rings.lock();
         match &*rings {
-            Rings::Vnode(end) => end.close(&self.slot()),
+            Some((_, Rings::Vnode(end))) => end.close(&self.slot()),
             // The slot may be in another life by now, in which the number means somebody else.
-            Rings::Root(end) if self.is_current() => end.close(&self.slot()),
-            Rings::Root(_) => {}
+            Some((_, Rings::Root(end))) if self.is_current() => end.close(&self.slot()),
+            _ => return,
         }
         drop(rings);
         self.ring_peer();

@@ -58,14 +58,14 @@ impl Control {
             .part(0, Header::SIZE)
             .write(0, &header.to_bytes());
 
-        let mut own = control.boot_block(VnodeId::ROOT);
-        own.name = record::set_text("root");
-        own.generation = identity.generation.0;
-        own.nr_cpus = kernel::cpu::nr_cpu_ids().min(layout::MAX_CPUS as u32);
-        for (cpu, apic_id) in own.apic_ids.iter_mut().enumerate() {
-            *apic_id = cpu::apic_id(cpu as u32).unwrap_or(layout::NO_APIC);
-        }
-        control.write_boot_block(VnodeId::ROOT, &own);
+        let own = BootBlock {
+            name: record::set_text("root"),
+            generation: identity.generation.0,
+            nr_cpus: kernel::cpu::nr_cpu_ids().min(layout::MAX_CPUS as u32),
+            ..control.boot_block(VnodeId::ROOT)
+        };
+        let cpus = (0..own.nr_cpus).map(|cpu| cpu::apic_id(cpu).unwrap_or(layout::NO_APIC));
+        control.write_boot_block(VnodeId::ROOT, &own, cpus);
         Ok(control)
     }
 
@@ -132,7 +132,6 @@ impl Control {
             root_apic_id: header.bsp_apic_id,
             root_inbox: inbox + (vnode.index() * slot::INBOX_STRIDE) as u64,
             low: layout::low_slot(vnode),
-            apic_ids: [layout::NO_APIC; layout::MAX_CPUS],
             ..BootBlock::default()
         }
     }
@@ -144,9 +143,25 @@ impl Control {
         BootBlock::from_bytes(&bytes)
     }
 
-    /// Writes a vnode's boot block. The root only, while the vnode does not run.
-    pub fn write_boot_block(&self, vnode: VnodeId, block: &BootBlock) {
-        self.slot(vnode).write(slot::BOOT, &block.to_bytes());
+    /// Writes a vnode's boot block and the local APIC ids of its CPUs. The root only, while the
+    /// vnode does not run.
+    pub fn write_boot_block(
+        &self,
+        vnode: VnodeId,
+        block: &BootBlock,
+        apic_ids: impl Iterator<Item = u32>,
+    ) {
+        let slot = self.slot(vnode);
+        slot.write(slot::BOOT, &block.to_bytes());
+        let ids = apic_ids.chain(core::iter::repeat(layout::NO_APIC));
+        for (position, apic_id) in ids.take(layout::MAX_CPUS).enumerate() {
+            slot.store_release(slot::APIC_IDS + position * 4, apic_id);
+        }
+    }
+
+    /// Local APIC id of the CPU at a position of a vnode; [`layout::NO_APIC`] for none.
+    pub(crate) fn apic_id(&self, vnode: VnodeId, position: usize) -> u32 {
+        self.slot(vnode).load_acquire(slot::APIC_IDS + position * 4)
     }
 
     /// A copy of what a vnode says of itself, if it is of this life.
@@ -175,7 +190,7 @@ impl Control {
     }
 
     /// Whether the slot has ever been made ready for a life.
-    pub(crate) fn read_magic(&self, vnode: VnodeId) -> bool {
+    pub(crate) fn is_in_use(&self, vnode: VnodeId) -> bool {
         self.slot(vnode).load_acquire64(slot::BOOT) == layout::BOOT_MAGIC
     }
 

@@ -5,8 +5,8 @@
 use crate::control::Control;
 use crate::kthread::Event;
 use crate::machine::Identity;
+use crate::pool::Pool;
 use crate::vnodes::Table;
-use adeos_proto::region::Allocator;
 use kernel::prelude::*;
 use kernel::sync::atomic::{
     Acquire,
@@ -20,11 +20,11 @@ use kernel::sync::{
 };
 
 /// Ranges that the pool can be split into.
-pub(crate) const POOL_RANGES: usize = 64;
+pub(crate) const POOL_RANGES: usize = 48;
 
 /// The nanokernel of this kernel.
 ///
-/// Lock order: `table`, then `pool`; no other lock is taken inside either.
+/// Lock order: `channel_lock`, the rings of an end, `table`. `pool` is taken alone.
 #[pin_data]
 pub struct Core {
     identity: Identity,
@@ -34,7 +34,7 @@ pub struct Core {
     #[pin]
     changed: CondVar,
     #[pin]
-    pool: Mutex<Allocator<POOL_RANGES>>,
+    pool: Mutex<KBox<Pool>>,
     /// Wakes the watch.
     #[pin]
     doorbell: Event,
@@ -57,7 +57,7 @@ impl Core {
     pub(crate) fn new(
         identity: Identity,
         control: Arc<Control>,
-        pool: Allocator<POOL_RANGES>,
+        pool: KBox<Pool>,
     ) -> Result<Arc<Self>> {
         let table = Table::new()?;
         Arc::pin_init(
@@ -114,7 +114,7 @@ impl Core {
         &self.changed
     }
 
-    pub(crate) fn pool(&self) -> &Mutex<Allocator<POOL_RANGES>> {
+    pub(crate) fn pool(&self) -> &Mutex<KBox<Pool>> {
         &self.pool
     }
 

@@ -124,8 +124,6 @@ const WAITING_ROOM: [u8; 11] = [
 ];
 /// Where it counts.
 const WAITING_COUNT: usize = 0x40;
-/// Its page in the vnode's low-memory slot.
-const WAITING_PAGE: u64 = 7;
 /// How often, 1 ms apart, it is looked whether a CPU has come.
 const WAITING_TRIES: u32 = 2000;
 
@@ -134,9 +132,8 @@ impl StartCpus {
     /// counted there, so that none executes anything of its kernel any more when this returns.
     /// Process context; sleeps. EIO when one does not come.
     pub fn quarantine(&self, apic_ids: impl Iterator<Item = u32> + Clone, low: u64) -> Result {
-        let page = low + WAITING_PAGE * kernel::page::PAGE_SIZE as u64;
-        let range = PhysRange::new(page, kernel::page::PAGE_SIZE as u64).ok_or(EINVAL)?;
-        let number = u8::try_from(page / kernel::page::PAGE_SIZE as u64)?;
+        let range = PhysRange::new(low, kernel::page::PAGE_SIZE as u64).ok_or(EINVAL)?;
+        let number = u8::try_from(low / kernel::page::PAGE_SIZE as u64)?;
         let room = Mapping::new(range)?;
         let part = room.part(0, kernel::page::PAGE_SIZE);
 
@@ -202,6 +199,8 @@ impl LentCpus {
 
         let mut taken = Self(CpuSet::EMPTY);
         for cpu in cpus.iter() {
+            // First, so that nobody brings it back in between.
+            set_lent(cpu, true);
             // SAFETY: The function takes any CPU number, and fails where it cannot go.
             let result = to_result(unsafe { bindings::remove_cpu(cpu) });
             if let Err(error) = result {
@@ -210,9 +209,9 @@ impl LentCpus {
                     cpu,
                     error.to_errno()
                 );
+                set_lent(cpu, false);
                 return Err(EBUSY);
             }
-            set_lent(cpu, true);
             taken.0.insert(cpu);
         }
         Ok(taken)

@@ -9,8 +9,10 @@ use adeos_proto::abi;
 use adeos_proto::id::VnodeId;
 use adeos_proto::layout::{
     self,
+    slot,
     Status, //
 };
+use adeos_proto::window::Window;
 use kernel::fs::{
     File,
     Kiocb, //
@@ -60,6 +62,7 @@ impl AdeosFile {
         Ok(index)
     }
 
+    #[inline(never)]
     fn connect(&self, arg: usize) -> Result {
         let mut record = abi::Channel::from_bytes(&user::read_record(arg)?);
         let vnode = VnodeId::new(record.vnode)
@@ -73,6 +76,7 @@ impl AdeosFile {
         user::write_record(arg, &record.to_bytes())
     }
 
+    #[inline(never)]
     fn accept(&self, arg: usize) -> Result {
         let mut record = abi::Channel::from_bytes(&user::read_record(arg)?);
         let identity = self.core.identity();
@@ -80,7 +84,10 @@ impl AdeosFile {
             return Err(EPERM);
         }
         let control = self.core.control();
-        control.set_status_field(identity.vnode, Status::OFFSETS.state, layout::state::READY);
+        let state = slot::STATUS + Status::OFFSETS.state;
+        control
+            .slot(identity.vnode)
+            .raise(state, layout::state::READY);
         crate::tell_root(&self.core);
 
         record.channel = self.become_end(|| End::accept(&self.core))? as u32;
@@ -89,6 +96,7 @@ impl AdeosFile {
         user::write_record(arg, &record.to_bytes())
     }
 
+    #[inline(never)]
     fn whoami(&self, arg: usize) -> Result {
         user::read_record::<{ abi::Whoami::SIZE }>(arg)?;
         let identity = self.core.identity();

@@ -49,7 +49,7 @@ impl Event {
     pub(crate) fn wait_ms(&self, timeout_ms: u32) {
         let jiffies = kernel::time::msecs_to_jiffies(timeout_ms);
         // SAFETY: `new` has initialised the completion.
-        unsafe { bindings::wait_for_completion_timeout(self.inner.get(), jiffies) };
+        unsafe { bindings::wait_for_completion_interruptible_timeout(self.inner.get(), jiffies) };
         // SAFETY: As above. Further raises say nothing new.
         while unsafe { bindings::try_wait_for_completion(self.inner.get()) } {}
     }

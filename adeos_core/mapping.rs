@@ -180,6 +180,19 @@ impl Window for Part<'_> {
         }
     }
 
+    fn raise(&self, offset: usize, value: u32) {
+        let Some(number) = self.number32(offset) else {
+            return;
+        };
+        let mut seen = number.load(Acquire);
+        while seen < value {
+            match number.cmpxchg(seen, value, Full) {
+                Ok(_) => return,
+                Err(now) => seen = now,
+            }
+        }
+    }
+
     fn fetch_or64(&self, offset: usize, bits: u64) -> u64 {
         let Some(number) = self.number64(offset) else {
             return 0;

@@ -19,10 +19,18 @@ use kernel::bindings;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
-/// Takes the pool that the kernel was booted with. EINVAL, with a reason in the log, when there is
-/// none or when it is not memory that the kernel keeps out of.
-pub(crate) fn take() -> Result<Allocator<POOL_RANGES>> {
-    let mut pool = Allocator::new();
+/// The pool's allocator.
+pub(crate) type Pool = Allocator<POOL_RANGES>;
+
+/// An allocator with no memory. Apart, so that only this takes the stack that one takes.
+#[inline(never)]
+pub(crate) fn empty() -> Result<KBox<Pool>> {
+    Ok(KBox::new(Allocator::new(), GFP_KERNEL)?)
+}
+
+/// Gives the allocator the memory that the kernel was booted with. EINVAL, with a reason in the
+/// log, when there is none or when it is not memory that the kernel keeps out of.
+pub(crate) fn fill(pool: &mut Pool) -> Result {
     for range in machine::pool_ranges() {
         if !is_kept(range) {
             pr_err!(
@@ -46,7 +54,7 @@ pub(crate) fn take() -> Result<Allocator<POOL_RANGES>> {
         pr_err!("there is no memory for vnodes: boot the root with adeos_pool=SIZE@ADDRESS\n");
         return Err(EINVAL);
     }
-    Ok(pool)
+    Ok(())
 }
 
 /// Whether all of a range is what the kernel's parameter made of RAM: reserved. A hole between
@@ -64,8 +72,35 @@ fn is_kept(range: PhysRange) -> bool {
     found == bindings::REGION_INTERSECTS as i32
 }
 
+/// Conventional memory from the vnodes' slots up to here must be RAM: then the kernel's own
+/// start-up code, which it puts as high below 1 MiB as it can, is above the slots.
+const LOW_END: u64 = 0x9_0000;
+
+/// Sees that the conventional memory that vnodes start in is there. EOPNOTSUPP, with a reason in
+/// the log, on a machine where it is not.
+pub(crate) fn check_low_memory() -> Result {
+    // SAFETY: The function walks the kernel's resource tree under its own lock.
+    let found = unsafe {
+        bindings::region_intersects(
+            layout::LOW_BASE,
+            (LOW_END - layout::LOW_BASE) as usize,
+            bindings::IORESOURCE_SYSTEM_RAM as usize,
+            bindings::IORES_DESC_NONE as usize,
+        )
+    };
+    if found == bindings::REGION_INTERSECTS as i32 {
+        return Ok(());
+    }
+    pr_err!(
+        "the memory from {:#x} to {:#x}, where vnodes start, is not all RAM\n",
+        layout::LOW_BASE,
+        LOW_END
+    );
+    Err(EOPNOTSUPP)
+}
+
 /// Takes the memory of the control area out of the pool, below 4 GiB where that is possible.
-pub(crate) fn take_control_area(pool: &mut Allocator<POOL_RANGES>) -> Result<PhysRange> {
+pub(crate) fn take_control_area(pool: &mut Pool) -> Result<PhysRange> {
     let request = |within| Request {
         size: layout::CONTROL_SIZE as u64,
         align: layout::GRANULE,

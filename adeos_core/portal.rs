@@ -4,8 +4,9 @@
 //!
 //! All portals share one vector. A sender sets a bit in its own word of the receiver's inbox and
 //! interrupts the receiver when the word was empty; the receiver takes whole words. So a raise is
-//! never lost, and raises that come before the handler ran are one. Where the kernel has no patch
-//! the words are looked for at each round of the watch.
+//! never lost, and raises that come before the handler ran are one. The words are looked at when
+//! this module is loaded, and at each round of the watch as well: a raise that came while nobody
+//! took the interrupt, or in a kernel without the patches, waits for no other.
 
 use crate::control::Control;
 use crate::core_state::Core;
@@ -85,9 +86,8 @@ pub(crate) fn send(control: &Control, from: VnodeId, to: VnodeId, portal: u32) {
 
 /// The CPU of a vnode that takes portals: its first.
 fn receiver(control: &Control, to: VnodeId) -> u32 {
-    let offset = slot::BOOT + layout::BootBlock::OFFSETS.apic_ids;
-    if control.read_magic(to) {
-        control.slot(to).load_acquire(offset)
+    if control.is_in_use(to) {
+        control.apic_id(to, 0)
     } else {
         layout::NO_APIC
     }

@@ -4,7 +4,7 @@
 //! the root can read, and an end that is contained. Instead of resetting the machine the kernel
 //! says why to the root, and stops.
 //!
-//! A patched kernel does both in its platform code, from its first instruction on.
+//! A patched kernel does both in its platform code, from its `setup_arch` on.
 
 use crate::core_state::Core;
 use crate::ffi;
@@ -29,10 +29,12 @@ impl Substitutes {
     /// Registers them. Process context.
     pub(crate) fn register() -> Result<Self> {
         // SAFETY: The callbacks are static; `drop` unregisters them.
-        to_result(unsafe { ffi::adeos_watch_ends() })?;
+        let watched = to_result(unsafe { ffi::adeos_watch_ends() });
         // SAFETY: As above.
         unsafe { ffi::adeos_register_console() };
-        Ok(Self(()))
+        // Dropped at once when not all could be registered: that undoes what could.
+        let substitutes = Self(());
+        watched.map(|()| substitutes)
     }
 }
 

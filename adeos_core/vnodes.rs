@@ -3,7 +3,7 @@
 //! The root's table of vnodes: who is there, in which life, and how it goes.
 //!
 //! The states and what moves between them are `proto/lifecycle.rs`; this file carries the actions
-//! out and keeps the facts. Lock: [`Core`]'s `table`, a mutex; nothing else is taken inside it.
+//! out and keeps the facts. Lock: [`Core`]'s `table`, a mutex; no other is taken inside it.
 
 use crate::core_state::Core;
 use crate::cpu::{
@@ -120,6 +120,18 @@ struct Entry {
     monitor: Monitor<WATCHED>,
 }
 
+impl Entry {
+    /// An empty entry. Apart, so that only this takes the stack that an entry takes.
+    #[inline(never)]
+    fn new() -> Result<KBox<Self>> {
+        let entry = Self {
+            facts: Facts::EMPTY,
+            monitor: Monitor::new(),
+        };
+        Ok(KBox::new(entry, GFP_KERNEL)?)
+    }
+}
+
 /// All vnodes of the machine.
 pub(crate) struct Table {
     entries: KVec<KBox<Entry>>,
@@ -131,11 +143,7 @@ impl Table {
     pub(crate) fn new() -> Result<Self> {
         let mut entries = KVec::with_capacity(MAX_VNODES, GFP_KERNEL)?;
         for _ in 0..MAX_VNODES {
-            let entry = Entry {
-                facts: Facts::EMPTY,
-                monitor: Monitor::new(),
-            };
-            entries.push(KBox::new(entry, GFP_KERNEL)?, GFP_KERNEL)?;
+            entries.push(Entry::new()?, GFP_KERNEL)?;
         }
         Ok(Self { entries, count: 0 })
     }
@@ -222,7 +230,7 @@ impl Core {
         let facts = self.facts(vnode)?;
         let assignment = facts.assignment.ok_or(ENOENT)?;
         let (wall_tsc, wall_ns) = machine::clocks();
-        let mut block = BootBlock {
+        let block = BootBlock {
             generation: facts.generation.0,
             nr_cpus: assignment.cpus.len() as u32,
             wall_tsc,
@@ -233,10 +241,8 @@ impl Core {
             entry: assignment.entry,
             ..self.control().boot_block(vnode)
         };
-        for (place, apic_id) in block.apic_ids.iter_mut().zip(assignment.apic_ids()) {
-            *place = apic_id;
-        }
-        self.control().write_boot_block(vnode, &block);
+        self.control()
+            .write_boot_block(vnode, &block, assignment.apic_ids());
         Ok(())
     }
 
@@ -282,10 +288,17 @@ impl Core {
         Ok(table.count)
     }
 
-    /// Asks a vnode to shut down. ENOTCONN when its adeos_core does not run.
-    pub fn ask_to_stop(&self, vnode: VnodeId) -> Result {
+    /// Asks a vnode to shut down. ENOENT when there is none, ESTALE when another life is meant,
+    /// ENOTCONN when its adeos_core does not run.
+    pub fn ask_to_stop(&self, vnode: VnodeId, generation: u32) -> Result {
         let mut table = self.table().lock();
-        let facts = table.entry(vnode)?.facts;
+        let facts = &table.entry(vnode)?.facts;
+        if facts.assignment.is_none() {
+            return Err(ENOENT);
+        }
+        if generation != 0 && generation != facts.generation.0 {
+            return Err(ESTALE);
+        }
         if !facts.state.is_alive() || facts.progress < layout::state::JOINED {
             return Err(ENOTCONN);
         }
@@ -336,7 +349,10 @@ fn look(core: &Core, table: &mut Table, vnode: VnodeId) -> Result<Option<Event>>
 
     let progressed = take_in(&mut entry.facts, &status);
     let event = if status.state >= layout::state::DEAD {
-        Cause::claimed(status.cause).map(Event::Died)
+        // It says that it has ended, and then nothing more: take its word, if not its reason.
+        Some(Event::Died(
+            Cause::claimed(status.cause).unwrap_or(Cause::Halt),
+        ))
     } else if entry.facts.state == State::Loaded {
         Some(Event::SignOfLife)
     } else {

@@ -8,6 +8,7 @@
 use crate::core_state::Core;
 use crate::ffi;
 use crate::kthread::Body;
+use crate::machine;
 use crate::portal;
 use adeos_proto::id::VnodeId;
 use adeos_proto::layout::{
@@ -31,12 +32,12 @@ pub(crate) struct Watch(pub(crate) Arc<Core>);
 impl Body for Watch {
     fn round(&self) {
         let core = &self.0;
-        if crate::machine::PATCHED {
-            core.doorbell().wait_ms(ROUND_MS);
+        core.doorbell().wait_ms(if machine::PATCHED {
+            ROUND_MS
         } else {
-            core.doorbell().wait_ms(POLLED_ROUND_MS);
-            portal::dispatch(core);
-        }
+            POLLED_ROUND_MS
+        });
+        portal::dispatch(core);
 
         if core.identity().is_root() {
             core.look_at_vnodes();

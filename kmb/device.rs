@@ -69,9 +69,12 @@ impl MiscDevice for KmbFile {
     }
 }
 
+// Each handler has a frame of its own, instead of all of them one together: records are large.
 impl KmbFile {
+    #[inline(never)]
     fn info(&self, arg: usize) -> Result {
         let record = abi::Info::from_bytes(&user::read_record(arg)?);
+        zero(record.reserved == [0; 2])?;
         let usage = self.core.pool_usage();
         let mut lendable = cpu::online();
         lendable.remove(0);
@@ -90,6 +93,7 @@ impl KmbFile {
         user::write_record(arg, &answer.to_bytes())
     }
 
+    #[inline(never)]
     fn start(&self, arg: usize) -> Result {
         let mut record = abi::Start::from_bytes(&user::read_record(arg)?);
         let spec = Spec::new(&record)?;
@@ -98,61 +102,65 @@ impl KmbFile {
         record.vnode = vnode.number();
         record.generation = generation.0;
         record.load_us = now_ns().saturating_sub(before) / 1000;
-        user::write_record(arg, &record.to_bytes())
+        user::write_record(arg, &record.to_bytes()).inspect_err(|_| {
+            // Nobody would know of it. If this fails it is still there, to be killed by its number.
+            let _ = manager::kill(vnode, generation.0);
+        })
     }
 
+    #[inline(never)]
     fn stop(&self, arg: usize) -> Result {
         let (vnode, generation) = target(arg)?;
-        let facts = self.core.facts(vnode)?;
-        if facts.assignment.is_none() {
-            return Err(ENOENT);
-        }
-        if generation != 0 && generation != facts.generation.0 {
-            return Err(ESTALE);
-        }
-        self.core.ask_to_stop(vnode)
+        self.core.ask_to_stop(vnode, generation)
     }
 
+    #[inline(never)]
     fn kill(&self, arg: usize) -> Result {
         let (vnode, generation) = target(arg)?;
         manager::kill(vnode, generation)
     }
 
+    #[inline(never)]
     fn query(&self, arg: usize) -> Result {
-        let record = abi::Query::from_bytes(&user::read_record(arg)?);
+        let mut record = abi::Query::from_bytes(&user::read_record(arg)?);
+        zero(record.reserved == [0; 38])?;
         let vnode = VnodeId::new(record.vnode).ok_or(ENOENT)?;
-        let facts = self.core.facts(vnode)?;
-        let mut answer = abi::Query {
-            size: record.size,
-            vnode: vnode.number(),
-            generation: facts.generation.0,
-            state: facts.state.number(),
-            progress: facts.progress,
-            cause: facts
-                .cause
-                .map_or(layout::cause::NONE, |cause| cause.number()),
-            cause_apic_id: facts.cause_apic_id,
-            features: facts.features,
-            silent_ms: facts.silent_ms,
-            started_ns: facts.started_ns,
-            ended_ns: facts.ended_ns,
-            console_written: console::written(&self.core.control().slot(vnode)).unwrap_or(0),
-            release: facts.release,
-            message: facts.message,
-            ..abi::Query::default()
-        };
-        if let Some(assignment) = facts.assignment {
-            answer.entry = assignment.entry;
-            answer.cpus = assignment.cpus.words();
-            answer.memory_base = assignment.memory.base();
-            answer.memory_size = assignment.memory.size();
-            answer.name = assignment.name.field();
-        }
-        user::write_record(arg, &answer.to_bytes())
+        self.tell(vnode, &mut record)?;
+        user::write_record(arg, &record.to_bytes())
     }
 
+    /// Fills in what is known of a vnode.
+    #[inline(never)]
+    fn tell(&self, vnode: VnodeId, record: &mut abi::Query) -> Result {
+        let facts = self.core.facts(vnode)?;
+        record.generation = facts.generation.0;
+        record.state = facts.state.number();
+        record.progress = facts.progress;
+        record.cause = facts
+            .cause
+            .map_or(layout::cause::NONE, |cause| cause.number());
+        record.cause_apic_id = facts.cause_apic_id;
+        record.features = facts.features;
+        record.silent_ms = facts.silent_ms;
+        record.started_ns = facts.started_ns;
+        record.ended_ns = facts.ended_ns;
+        record.console_written = console::written(&self.core.control().slot(vnode)).unwrap_or(0);
+        record.release = facts.release;
+        record.message = facts.message;
+        if let Some(assignment) = facts.assignment {
+            record.entry = assignment.entry;
+            record.cpus = assignment.cpus.words();
+            record.memory_base = assignment.memory.base();
+            record.memory_size = assignment.memory.size();
+            record.name = assignment.name.field();
+        }
+        Ok(())
+    }
+
+    #[inline(never)]
     fn console(&self, arg: usize) -> Result {
         let mut record = abi::ConsoleRead::from_bytes(&user::read_record(arg)?);
+        zero(record.reserved == 0)?;
         let vnode = VnodeId::new(record.vnode)
             .filter(|vnode| !vnode.is_root())
             .ok_or(ENOENT)?;
@@ -181,26 +189,30 @@ impl KmbFile {
         user::write_record(arg, &record.to_bytes())
     }
 
+    #[inline(never)]
     fn wait(&self, arg: usize) -> Result {
         let mut record = abi::Wait::from_bytes(&user::read_record(arg)?);
+        zero(record.reserved == 0)?;
         record.count = self.core.wait_for_change(record.count, record.timeout_ms)?;
         user::write_record(arg, &record.to_bytes())
     }
 
+    #[inline(never)]
     fn fault(&self, arg: usize) -> Result {
         let record = abi::Fault::from_bytes(&user::read_record(arg)?);
-        if record.reserved != 0 {
-            return Err(EINVAL);
-        }
+        zero(record.reserved == 0)?;
         FAULTS.set(record.step)
     }
 }
 
+/// Refuses a record whose reserved fields are not zero.
+fn zero(is_zero: bool) -> Result {
+    is_zero.then_some(()).ok_or(EINVAL)
+}
+
 fn target(arg: usize) -> Result<(VnodeId, u32)> {
     let record = abi::Target::from_bytes(&user::read_record(arg)?);
-    if record.reserved != 0 {
-        return Err(EINVAL);
-    }
+    zero(record.reserved == 0)?;
     let vnode = VnodeId::new(record.vnode)
         .filter(|vnode| !vnode.is_root())
         .ok_or(ENOENT)?;

@@ -96,8 +96,15 @@ pub(crate) fn start(core: &Arc<Core>, spec: &Spec, faults: &Faults) -> Result<St
     // Step 7. From here on `vnode` scrubs the memory, after its CPUs have stopped.
     filled.keep();
     if let Err(error) = jumped.and_then(|()| faults.pass(step::STARTED)) {
-        vnode.take_back()?;
-        return Err(error);
+        match vnode.take_back() {
+            Ok(()) => return Err(error),
+            // A CPU does not stop, or so: the vnode stays, dead, with all that it holds, and can
+            // be killed later on.
+            Err(_) => pr_err!(
+                "a start has failed (error {}) and is not undone\n",
+                error.to_errno()
+            ),
+        }
     }
     let (id, generation) = life.keep();
     Ok(Started {

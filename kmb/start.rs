@@ -40,8 +40,8 @@ const TABLES_OFFSET: usize = 1 << 20;
 const TABLES_SIZE: usize = 64 << 10;
 /// The trampoline's page tables in the low-memory slot, after its code.
 const LOW_TABLES_OFFSET: usize = 0x1000;
-/// Room for them: up to the page where stopped CPUs wait.
-const LOW_TABLES_SIZE: usize = 0x6000;
+/// Room for them.
+const LOW_TABLES_SIZE: usize = layout::LOW_SIZE as usize - LOW_TABLES_OFFSET;
 
 /// Addresses that the entry touches before it has page tables of its own.
 pub(crate) fn reached(

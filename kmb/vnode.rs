@@ -21,6 +21,7 @@ use adeos_proto::lifecycle::{
     Cause,
     Event, //
 };
+use core::mem::ManuallyDrop;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
@@ -85,7 +86,7 @@ impl Drop for Life {
 pub(crate) struct Vnode {
     core: Arc<Core>,
     id: VnodeId,
-    held: Option<(Region, LentCpus)>,
+    held: Option<ManuallyDrop<(Region, LentCpus)>>,
 }
 
 impl Vnode {
@@ -93,7 +94,7 @@ impl Vnode {
         Self {
             core,
             id,
-            held: Some((region, cpus)),
+            held: Some(ManuallyDrop::new((region, cpus))),
         }
     }
 
@@ -107,16 +108,13 @@ impl Vnode {
     /// memory cannot be mapped for scrubbing: then it stays as it is, dead, and this can be tried
     /// again.
     pub(crate) fn take_back(&mut self) -> Result {
-        let Some((region, cpus)) = self.held.take() else {
-            return Ok(());
-        };
-        if let Err(error) = self.empty(&region) {
-            self.held = Some((region, cpus));
-            return Err(error);
+        if let Some(held) = &self.held {
+            self.empty(&held.0)?;
         }
-        drop(cpus);
-        drop(region);
-        self.core.advance(self.id, Event::Reclaimed)
+        drop(self.held.take().map(ManuallyDrop::into_inner));
+        // Refused when it has been given back before.
+        let _ = self.core.advance(self.id, Event::Reclaimed);
+        Ok(())
     }
 
     fn empty(&self, region: &Region) -> Result {
@@ -126,19 +124,5 @@ impl Vnode {
         START_CPUS.quarantine(assignment.apic_ids(), layout::low_slot(self.id))?;
         Mapping::new(region.range())?.scrub();
         Ok(())
-    }
-}
-
-impl Drop for Vnode {
-    fn drop(&mut self) {
-        if let Err(error) = self.take_back() {
-            pr_err!(
-                "vnode {} is not given back (error {})\n",
-                self.id.number(),
-                error.to_errno()
-            );
-            // Leaked on purpose: see above.
-            core::mem::forget(self.held.take());
-        }
     }
 }

@@ -27,18 +27,21 @@ pub const KMB_INFO: u32 = read_write(0, Info::SIZE);
 /// Starts a vnode: [`Start`].
 ///
 /// Returns when the vnode's first CPU is on its way (state `loaded`); [`KMB_WAIT`] tells when it
-/// runs. Errors: EEXIST name in use; EBUSY a CPU is lent, offline or the last one, or a range is
-/// taken; ENOSPC no free vnode number; ENOMEM the pool has no such range; ENOEXEC the image is
-/// not a bootable one (the kernel log says why); EINVAL a field is wrong; E2BIG command line or
-/// initrd too long. A start that fails leaves nothing behind.
+/// runs. Errors: EEXIST name in use; EBUSY a CPU is lent, offline or the one that the firmware
+/// booted, or a range is taken; ENOSPC no free vnode number; ENOMEM the pool has no such range,
+/// or it is too small for image and initrd; ENOEXEC the image is not a bootable one (the kernel
+/// log says why); EINVAL a field is wrong; E2BIG command line too long. A start that fails leaves
+/// nothing behind.
 pub const KMB_START: u32 = read_write(1, Start::SIZE);
 /// Asks a vnode to shut down: [`Target`]. Returns at once. ENOENT no such vnode; ENOTCONN it is
 /// dead or its adeos_core has not joined.
 pub const KMB_STOP: u32 = read_write(2, Target::SIZE);
 /// Takes a vnode back whatever its state: INIT to its CPUs, memory scrubbed, CPUs online again:
-/// [`Target`]. ENOENT no such vnode.
+/// [`Target`]. ENOENT no such vnode; ESTALE another life is meant. EIO when a CPU does not stop and
+/// ENOMEM when its memory cannot be mapped for scrubbing: it stays, dead, and can be killed again.
 pub const KMB_KILL: u32 = read_write(3, Target::SIZE);
-/// Tells all about one vnode: [`Query`]. ENOENT no vnode has that number.
+/// Tells all about one vnode: [`Query`]. A number that no vnode has is in state `empty`; ENOENT for
+/// one that none can have.
 pub const KMB_QUERY: u32 = read_write(4, Query::SIZE);
 /// Copies a part of a vnode's console: [`ConsoleRead`]. Works for dead vnodes and, until the
 /// number is used again, for ones taken back.
@@ -51,8 +54,8 @@ pub const KMB_FAULT: u32 = read_write(7, Fault::SIZE);
 /// Root: connects this file to a vnode: [`Channel`]. ENOENT no such vnode; ENOTCONN it takes no
 /// commands (yet); EBUSY all of its channels are in use.
 pub const ADEOS_CONNECT: u32 = read_write(16, Channel::SIZE);
-/// Vnode: waits for a connection from the root: [`Channel`]. The first call of it tells the root
-/// that the vnode's user space is ready.
+/// Vnode: waits for a connection from the root: [`Channel`]. Each call tells the root that the
+/// vnode's user space is ready.
 pub const ADEOS_ACCEPT: u32 = read_write(17, Channel::SIZE);
 /// Tells who this vnode is: [`Whoami`].
 pub const ADEOS_WHOAMI: u32 = read_write(18, Whoami::SIZE);
@@ -74,7 +77,7 @@ record! {
         pool_free: u64,
         /// Bytes of the largest vnode that fits.
         pool_largest: u64,
-        /// CPUs that can be lent now: online in the root and not its last.
+        /// CPUs that can be lent now: online in the root, and not the one that the firmware booted.
         lendable: [u64; 4],
         /// CPUs that are lent.
         lent: [u64; 4],

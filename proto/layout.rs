@@ -47,6 +47,9 @@ const _: () = assert!(CONTROL_SIZE as u64 % GRANULE == 0);
 pub mod slot {
     /// [`super::BootBlock`]; the root writes.
     pub const BOOT: usize = 0x0000;
+    /// Local APIC ids of the vnode's CPUs, its first CPU's first, then [`super::NO_APIC`]: `u32`
+    /// each, [`super::MAX_CPUS`] of them; the root writes.
+    pub const APIC_IDS: usize = BOOT + 0x400;
     /// [`super::Status`]; the vnode writes.
     pub const STATUS: usize = 0x1000;
     /// Beats of the vnode's CPUs, `u32` each, by position in the boot block; the vnode writes.
@@ -131,7 +134,7 @@ pub mod portal {
 record! {
     /// Start of the control area; the root's adeos_core writes it before any vnode starts.
     pub struct Header: 64 {
-        /// [`HEADER_MAGIC`], written last.
+        /// [`HEADER_MAGIC`].
         magic: u64,
         /// [`VERSION`].
         version: u32,
@@ -159,7 +162,7 @@ record! {
 record! {
     /// What a kernel needs to know in order to start as a vnode. The root writes it before it
     /// starts the vnode, and the `request` fields while the vnode runs.
-    pub struct BootBlock: 2048 {
+    pub struct BootBlock: 256 {
         /// [`BOOT_MAGIC`].
         magic: u64,
         /// [`VERSION`].
@@ -213,10 +216,8 @@ record! {
         /// 1 once the caller of the image's entry has left it. Until then the vnode's own CPU waits
         /// there: what it does next overwrites the entry.
         go: u32,
-        /// Zero.
-        reserved2: [u64; 106],
-        /// Local APIC ids of the vnode's CPUs, its first CPU's first; then [`NO_APIC`].
-        apic_ids: [u32; 256],
+        /// Zero, up to [`slot::APIC_IDS`].
+        reserved2: [u64; 10],
     }
 }
 
@@ -240,7 +241,7 @@ pub mod entry {
 
 record! {
     /// What a vnode says of itself; the vnode alone writes it.
-    pub struct Status: 1024 {
+    pub struct Status: 512 {
         /// [`STATUS_MAGIC`].
         magic: u64,
         /// [`VERSION`].
@@ -265,8 +266,8 @@ record! {
         release: [u8; 64],
         /// Words that go with the cause: the text of a panic.
         message: [u8; 256],
-        /// Zero.
-        reserved2: [u64; 82],
+        /// Zero, up to 1024 bytes.
+        reserved2: [u64; 18],
     }
 }
 
@@ -312,7 +313,7 @@ pub mod feature {
     pub const PATCHED: u32 = 1 << 0;
     /// Portals interrupt it. Without this they are looked for at each beat.
     pub const PORTAL_INTERRUPT: u32 = 1 << 1;
-    /// Its deaths are reported from its first instruction on, not only once adeos_core runs.
+    /// Its deaths are reported from its `setup_arch` on, not only once adeos_core runs.
     pub const EARLY_DEATH: u32 = 1 << 2;
 }
 

@@ -28,6 +28,9 @@ pub trait Window {
     /// Stores a 64-bit number; earlier accesses stay before it.
     fn store_release64(&self, offset: usize, value: u64);
 
+    /// Raises a number to at least `value`, atomically; a full barrier.
+    fn raise(&self, offset: usize, value: u32);
+
     /// Sets bits and returns what was there before; a full barrier.
     fn fetch_or64(&self, offset: usize, bits: u64) -> u64;
 

@@ -6,6 +6,7 @@
 # The sockets have three CPUs each, so that APIC ids are not the numbers of CPUs.
 # cluster: --cpus 9 --memory 6G --config /dev/null --timeout 240 --qemu "-smp 9,sockets=3,cores=3"
 
+# shellcheck disable=SC2317 # Functions are called by check as well.
 # shellcheck source=selftests/ktap.sh
 . /selftests/ktap.sh
 

@@ -6,6 +6,7 @@
 # cluster: --cpus 4 --memory 3G --config /dev/null --timeout 300
 # alone
 
+# shellcheck disable=SC2317 # Functions are called by check as well.
 # shellcheck source=selftests/ktap.sh
 . /selftests/ktap.sh
 
@@ -86,8 +87,20 @@ one_cpu() {
     done
 }
 
-# fails_early APPEND TEXT WHAT OPTION...: the kernel ends before its init, and `vnode start` says so.
+# fails_early TEXT WHAT OPTION...: the kernel ends before its init, and `vnode start` says so.
 fails_early() {
+    text=$1
+    what=$2
+    shift 2
+    refuses 'is dead: panic' "$what: vnode start says that it panicked" \
+        vnode start victim --cpus 1-2 --memory 128M --timeout 8 "$@"
+    is "$(field victim state) $(field victim cause)" 'dead panic' "$what: the root knows it"
+    check "$what: the console tells of it" says victim "$text"
+    is "$(boot_id sibling)" "$sibling" "$what: the sibling lives on"
+    check "$what: the victim is taken back" vnode kill victim
+}
+
+early() {
     head -c 100000 "$(echo /boot/initrd.img-*)" >/tmp/cut.img
     fails_early 'Unable to mount root' 'no initrd' --initrd none
     fails_early 'Unable to mount root' 'a cut initrd' --initrd /tmp/cut.img --append root=/dev/nope

@@ -42,7 +42,7 @@ memory() {
             --cpus 2 --memory 64M --memory-base $((base + (offset << 20)))
     done
     pool=$(sed -n 's/used \(0x[0-9a-f]*\)+.*/\1/p' /sys/kernel/debug/adeos/pool | head -n 1)
-    refuses 'in use|is taken|control area' 'the memory of the control area' \
+    refuses 'in use' 'the memory of the control area' \
         vnode start two --cpus 2 --memory 64M --memory-base "$pool"
     refuses 'does not hold' "the root's own memory" \
         vnode start two --cpus 2 --memory 64M --memory-base 16M
@@ -190,7 +190,7 @@ noise() {
 }
 
 empty=$(view)
-check 'a vnode' start one --cpus 1 --memory 64M
+check 'a vnode' start one --cpus 1 --memory 64M --above-4g
 one=$(boot_id one)
 with_one=$(view)
 cpus

@@ -19,7 +19,7 @@ pub const HEADER_SIZE: usize = 0x290 - HEADER_OFFSET;
 pub const ENTRY_OFFSET: u64 = 0x200;
 
 /// First instructions of an entry that a running kernel may call, because it then starts its own
-/// CPU and returns (patch 0002): `endbr64; cmpl $5, hardware_subarch(%rsi)`. To call any other
+/// CPU and returns (patch 0001): `endbr64; cmpl $5, hardware_subarch(%rsi)`. To call any other
 /// entry would end the caller.
 pub const CALLABLE_ENTRY: [u8; 11] = [
     0xf3, 0x0f, 0x1e, 0xfa, 0x83, 0xbe, 0x3c, 0x02, 0x00, 0x00, 0x05,

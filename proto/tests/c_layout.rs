@@ -28,25 +28,32 @@ struct Record {
 }
 
 macro_rules! record {
-    ($c_name:literal, $rust:ident: $($field:ident)*) => {
+    ($c_name:literal, $size:literal, $rust:ident: $($field:ident)*) => {
         Record {
             c_name: $c_name,
             rust_name: stringify!($rust),
-            size: $rust::SIZE,
+            size: $size,
             fields: vec![$((stringify!($field), $rust::OFFSETS.$field)),*],
         }
     };
 }
 
-fn records() -> [Record; 3] {
+/// The records, with the bytes that C gives them: there they end with what Rust accesses apart.
+fn records() -> [Record; 4] {
     [
-        record!("adeos_boot_block", BootBlock: magic version vnode generation nr_cpus control
+        Record {
+            c_name: "adeos_boot_block",
+            rust_name: "slot",
+            size: 2048,
+            fields: vec![("apic_ids", layout::slot::APIC_IDS - layout::slot::BOOT)],
+        },
+        record!("adeos_boot_block", 2048, BootBlock: magic version vnode generation nr_cpus control
             status console console_data console_size portal_vector tsc_khz lapic_khz bsp_apic_id
             root_apic_id root_inbox low wall_tsc wall_ns memory_base memory_size name
-            request_count request entry go reserved2 apic_ids),
-        record!("adeos_status", Status: magic version generation state cause cause_apic_id
+            request_count request entry go reserved2),
+        record!("adeos_status", 1024, Status: magic version generation state cause cause_apic_id
             features nr_cpus request_taken reserved release message reserved2),
-        record!("adeos_console", ConsoleHeader: magic version size written reserved unused),
+        record!("adeos_console", 64, ConsoleHeader: magic version size written reserved unused),
     ]
 }
 

@@ -59,6 +59,10 @@ impl Window for Racing<'_> {
     fn store_release64(&self, _: usize, _: u64) {
         unreachable!("a reader stores nothing");
     }
+    fn raise(&self, offset: usize, value: u32) {
+        self.store_release(offset, self.load_acquire(offset).max(value));
+    }
+
     fn fetch_or64(&self, _: usize, _: u64) -> u64 {
         unreachable!("a reader stores nothing");
     }

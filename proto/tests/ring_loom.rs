@@ -60,6 +60,10 @@ impl Window for Shared {
         unreachable!("the ring has no 64-bit number")
     }
 
+    fn raise(&self, offset: usize, value: u32) {
+        self.store_release(offset, self.load_acquire(offset).max(value));
+    }
+
     fn fetch_or64(&self, _: usize, _: u64) -> u64 {
         unreachable!("the ring has no 64-bit number")
     }

@@ -51,6 +51,10 @@ impl Window for Cells {
         self.set_number(offset, value.to_le_bytes());
     }
 
+    fn raise(&self, offset: usize, value: u32) {
+        self.store_release(offset, self.load_acquire(offset).max(value));
+    }
+
     fn fetch_or64(&self, offset: usize, bits: u64) -> u64 {
         let before = self.load_acquire64(offset);
         self.store_release64(offset, before | bits);
@@ -127,6 +131,10 @@ impl Window for Dying<'_> {
         if self.lives() {
             self.memory.store_release64(offset, value);
         }
+    }
+
+    fn raise(&self, offset: usize, value: u32) {
+        self.store_release(offset, self.load_acquire(offset).max(value));
     }
 
     fn fetch_or64(&self, offset: usize, bits: u64) -> u64 {

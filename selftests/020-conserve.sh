@@ -1,0 +1,145 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# What vnodes are lent comes back: every CPU and every byte, scrubbed, whenever they end.
+#
+# cluster: --cpus 6 --memory 4G --config /dev/null --timeout 400
+
+# shellcheck disable=SC2317 # Functions are called by check as well.
+# shellcheck source=selftests/ktap.sh
+. /selftests/ktap.sh
+
+pattern='the secret of a vnode'
+# Below the end of the root's own RAM: /dev/mem reads no further.
+base=0x50000000
+
+# random BELOW: a random number.
+random() {
+    echo $(($(od -An -tu4 -N4 /dev/urandom) % $1))
+}
+
+# kilobytes KEY: a line of /proc/meminfo, with all that can be given back given back.
+kilobytes() {
+    echo 3 >/proc/sys/vm/drop_caches
+    awk -v key="$1:" '$1 == key { print $2 }' /proc/meminfo
+}
+
+# memory_at_base: what lies there, for as long as the smallest vnode.
+memory_at_base() {
+    dd if=/dev/mem bs=2M skip=$((base >> 21)) count=32 2>/dev/null
+}
+
+orderly() {
+    check 'a vnode with 2 CPUs and 1 GiB' start one --cpus 2-3 --memory 1G
+    check 'a vnode with 1 CPU and 64 MiB' start two --cpus 5 --memory 64M
+    isnt "$(view)" "$before" 'the root sees that they are lent'
+    is "$(online)" 0-1,4 'it has two CPUs and one less'
+    first=$(boot_id one)
+    check 'one shuts down when it is asked to' vnode stop one
+    check 'one starts again' start one --cpus 2-3 --memory 1G
+    isnt "$(boot_id one)" "$first" 'with a new boot_id'
+    first=$(boot_id one)
+    check 'one restarts' vnode restart one
+    isnt "$(boot_id one)" "$first" 'with a new boot_id'
+    check 'one is stopped' vnode stop one
+    check 'two is stopped' vnode stop two
+    is "$(view)" "$before" 'after that the root has every CPU and every page'
+}
+
+# The pattern is looked for in the memory itself, by the root.
+leaves_nothing() {
+    check "$1: a vnode at an address of our choice" \
+        start one --cpus 2 --memory 64M --memory-base $base
+    is "$(field one memory_base)" $((base)) "$1: it is there"
+    on one sh -c "yes '$pattern' | head -c 8388608 >/tmp/secret"
+    isnt "$(memory_at_base | tr '\0' '\n' | grep -c "$pattern")" 0 \
+        "$1: its memory holds what it wrote"
+    check "$1: it goes" vnode "$1" one
+    is "$(memory_at_base | wc -c)" $((64 << 20)) "$1: the root can read its memory"
+    is "$(memory_at_base | tr -d '\0' | wc -c)" 0 "$1: and it is all zeros"
+}
+
+# Nor does the vnode that is lent the memory next find it.
+next_sees_nothing() {
+    check 'a vnode that writes a secret' start one --cpus 2 --memory 64M --memory-base $base
+    on one sh -c "yes '$pattern' | head -c 8388608 >/tmp/secret"
+    on one sh -c 'echo c >/proc/sysrq-trigger' 2>/dev/null
+    vnode wait one --for dead --timeout 10 2>/dev/null
+    isnt "$(memory_at_base | tr '\0' '\n' | grep -c "$pattern")" 0 \
+        'dead, it keeps its memory for a look'
+    check 'it is taken back' vnode kill one
+    check 'another one is given the same memory' \
+        start two --cpus 3 --memory 64M --memory-base $base
+    # The search must not find itself.
+    is "$(on two sh -c 'dd if=/dev/mem bs=2M skip=640 count=32 2>/dev/null | tr "\0" "\n" |
+        grep -c "the [s]ecret of a vnode"')" 0 'and does not find the secret there'
+    check 'it is taken back' vnode kill two
+}
+
+# rounds NAME CPUS COUNT PLACE...: starts a vnode and kills it at a random moment, COUNT times.
+# Every tenth start is itself killed on its way.
+rounds() {
+    name=$1
+    cpus=$2
+    count=$3
+    shift 3
+    round=0
+    while [ $round -lt "$count" ]; do
+        round=$((round + 1))
+        if [ $((round % 10)) = 0 ]; then
+            timeout -s KILL "0.$(random 3)$(random 10)" \
+                vnode start "$name" --cpus "$cpus" --memory 64M --no-wait "$@" >/dev/null 2>&1
+        else
+            start "$name" --cpus "$cpus" --memory 64M --no-wait "$@" || return
+        fi
+        usleep $(($(random 900) * 1000))
+        # A start that was killed early has made no vnode.
+        vnode kill "$name" >/dev/null 2>&1 || [ $((round % 10)) = 0 ] || return
+    done
+    echo "$round"
+}
+
+# Two at a time, so that they get into each other's way.
+hundred_rounds() {
+    rounds left 1-2 $((50 / slow)) --below-4g >/tmp/left 2>&1 &
+    rounds right 3 $((50 / slow)) >/tmp/right 2>&1
+    wait
+    is "$(cat /tmp/left /tmp/right | xargs)" "$((50 / slow)) $((50 / slow))" \
+        "$((100 / slow)) starts, each killed at a random moment"
+}
+
+rounds_leak_nothing() {
+    check 'rounds to warm up' rounds left 1-2 5
+    slab=$(kilobytes Slab)
+    free=$(kilobytes MemFree)
+    lent=$(vnode info --json | grep -E 'pool|cpus')
+    hundred_rounds
+    is "$(view)" "$before" 'after them the root has every CPU and every page'
+    is "$(vnode info --json | grep -E 'pool|cpus')" "$lent" 'and its modules say so'
+    within $(($(kilobytes Slab) - slab)) -100000 $((1024 * slow)) \
+        "the root's slabs have not grown by 1 MiB (kB)"
+    within $((free - $(kilobytes MemFree))) -100000 $((4096 * slow)) \
+        "nor has it lost 4 MiB in all (kB)"
+    check 'a last one starts' start left --cpus 1-3 --memory 512M
+    check 'and answers' on left true
+    check 'and is stopped' vnode stop left
+    is "$(view)" "$before" 'and the root has all again'
+}
+
+# Only the debug kernel looks for what nobody points to any more.
+kmemleak() {
+    [ -e /sys/kernel/debug/kmemleak ] || return
+    echo scan >/sys/kernel/debug/kmemleak
+    sleep 6
+    echo scan >/sys/kernel/debug/kmemleak
+    is "$(cat /sys/kernel/debug/kmemleak)" '' 'kmemleak finds nothing'
+}
+
+before=$(view)
+orderly
+leaves_nothing kill
+leaves_nothing stop
+next_sees_nothing
+rounds_leak_nothing
+kmemleak
+is "$(dmesg | complaints)" '' "the root's kernel complains of nothing"
+finish
