@@ -6,6 +6,8 @@
 //! `rings`, the core's `table`. Whoever waits looks at the rings under `channel_lock` first, and
 //! the watch takes that lock before it wakes the waiters, so no news is missed.
 
+#![deny(unsafe_code)]
+
 use crate::core_state::Core;
 use crate::portal;
 use adeos_proto::channel::{
@@ -198,6 +200,7 @@ impl End {
     }
 }
 
+#[expect(unsafe_code, reason = "the macro makes an unsafe impl of it")]
 #[pinned_drop]
 impl PinnedDrop for End {
     fn drop(self: Pin<&mut Self>) {

@@ -2,6 +2,8 @@
 
 //! The control area: made by the root, found by the others, mapped by all (docs/control-area.md).
 
+#![deny(unsafe_code)]
+
 use crate::cpu;
 use crate::machine::{
     self,

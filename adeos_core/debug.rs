@@ -2,6 +2,8 @@
 
 //! Views in debugfs: `adeos/vnodes`, `adeos/pool`, `adeos/portals`.
 
+#![deny(unsafe_code)]
+
 use crate::core_state::Core;
 use crate::portal;
 use adeos_proto::id::VnodeId;

@@ -2,6 +2,8 @@
 
 //! `/dev/adeos`: programs' way to the nanokernel (the interface is `proto/abi.rs`).
 
+#![deny(unsafe_code)]
+
 use crate::channel::End;
 use crate::core_state::Core;
 use crate::user;

@@ -2,6 +2,8 @@
 
 //! Records that come from and go to user space: copied once, checked, copied back.
 
+#![deny(unsafe_code)]
+
 use kernel::prelude::*;
 use kernel::uaccess::{
     UserPtr,

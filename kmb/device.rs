@@ -2,6 +2,8 @@
 
 //! `/dev/kmb`: translates requests of programs, and nothing else.
 
+#![deny(unsafe_code)]
+
 use crate::manager::{
     self,
     FAULTS, //

@@ -2,6 +2,8 @@
 
 //! Faults on request: each step of a start can be made to fail, so that tests see it undone.
 
+#![deny(unsafe_code)]
+
 use adeos_proto::abi::step;
 use kernel::prelude::*;
 use kernel::sync::atomic::{

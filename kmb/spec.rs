@@ -2,6 +2,8 @@
 
 //! A user's request, checked: what leaves this file needs no further check.
 
+#![deny(unsafe_code)]
+
 use crate::image_file::ImageFile;
 use adeos_core::Region;
 use adeos_proto::abi::{

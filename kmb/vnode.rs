@@ -2,6 +2,8 @@
 
 //! What a started vnode holds of the machine, and how it comes back.
 
+#![deny(unsafe_code)]
+
 use crate::spec::Spec;
 use crate::start::START_CPUS;
 use adeos_core::cpu::LentCpus;
