@@ -129,12 +129,8 @@ impl Kmb {
             reserved: 0,
         };
         let mut bytes = wait.to_bytes();
-        match ioctl(&self.file, abi::KMB_WAIT, &mut bytes) {
-            Ok(()) => Ok(abi::Wait::from_bytes(&bytes).count),
-            // No change in time is no error for a caller that looks for itself anyway.
-            Err(error) if is_no_change(&error) => Ok(count),
-            Err(error) => Err(error),
-        }
+        ioctl(&self.file, abi::KMB_WAIT, &mut bytes)?;
+        Ok(abi::Wait::from_bytes(&bytes).count)
     }
 
     /// Makes one step of the next start fail.
@@ -204,14 +200,6 @@ fn other_version(why: &str) -> Failure {
         ),
     )
     .help("install the tool and the modules from the same build")
-}
-
-fn is_no_change(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    matches!(
-        Errno::from_io_error(error),
-        Some(Errno::TIMEDOUT | Errno::TIME | Errno::AGAIN)
-    )
 }
 
 fn target(vnode: u32, generation: u32) -> [u8; abi::Target::SIZE] {

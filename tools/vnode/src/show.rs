@@ -52,6 +52,10 @@ fn table(rows: &[[String; 7]]) -> String {
             *width = (*width).max(cell.len());
         }
     }
+    // Nothing follows the last column.
+    if let Some(last) = widths.last_mut() {
+        *last = 0;
+    }
     let mut text = String::new();
     for (name, width) in COLUMNS.iter().zip(widths) {
         text += &format!("{HEADING}{name:width$}{HEADING:#}  ");
