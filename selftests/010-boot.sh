@@ -56,7 +56,7 @@ has() {
         $(($3 * 7 / 8 - 24)) "$3" "$1: MemTotal is a little less than $3 MiB"
 }
 
-# speaks NAME: its console has all from the first line on, and complains of nothing.
+# speaks NAME: its console has all from the first line on.
 speaks() {
     is "$(vnode console "$1" | head -n 1 | grep -c 'Linux version')" 1 \
         "$1: its console begins with the kernel's first line"
@@ -64,7 +64,6 @@ speaks() {
         sh -c "vnode console $1 | grep 'adeos: init started'"
     check "$1: its kernel broadcasts no interrupts" \
         sh -c "vnode console $1 | grep 'IPI shorthand broadcast: disabled'"
-    is "$(vnode console "$1" | complaints)" '' "$1: no WARN or BUG on its console"
 }
 
 boots() {
@@ -157,4 +156,6 @@ boots
 commands
 data
 at_once
+# shellcheck disable=SC2086 # These are several words.
+sound $vnodes
 finish

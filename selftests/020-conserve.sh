@@ -50,27 +50,27 @@ leaves_nothing() {
     check "$1: a vnode at an address of our choice" \
         start one --cpus 2 --memory 64M --memory-base $base
     is "$(field one memory_base)" $((base)) "$1: it is there"
-    on one sh -c "yes '$pattern' | head -c 8388608 >/tmp/secret"
-    isnt "$(memory_at_base | tr '\0' '\n' | grep -c "$pattern")" 0 \
+    on one sh -c "yes '$pattern' | head -c 1048576 >/tmp/secret"
+    isnt "$(memory_at_base | tr -d '\0' | grep -c "$pattern")" 0 \
         "$1: its memory holds what it wrote"
     check "$1: it goes" vnode "$1" one
-    is "$(memory_at_base | wc -c)" $((64 << 20)) "$1: the root can read its memory"
-    is "$(memory_at_base | tr -d '\0' | wc -c)" 0 "$1: and it is all zeros"
+    is "$(memory_at_base | md5sum)" "$(head -c $((64 << 20)) /dev/zero | md5sum)" \
+        "$1: its memory is all zeros"
 }
 
 # Nor does the vnode that is lent the memory next find it.
 next_sees_nothing() {
     check 'a vnode that writes a secret' start one --cpus 2 --memory 64M --memory-base $base
-    on one sh -c "yes '$pattern' | head -c 8388608 >/tmp/secret"
+    on one sh -c "yes '$pattern' | head -c 1048576 >/tmp/secret"
     on one sh -c 'echo c >/proc/sysrq-trigger' 2>/dev/null
     vnode wait one --for dead --timeout 10 2>/dev/null
-    isnt "$(memory_at_base | tr '\0' '\n' | grep -c "$pattern")" 0 \
+    isnt "$(memory_at_base | tr -d '\0' | grep -c "$pattern")" 0 \
         'dead, it keeps its memory for a look'
     check 'it is taken back' vnode kill one
     check 'another one is given the same memory' \
         start two --cpus 3 --memory 64M --memory-base $base
     # The search must not find itself.
-    is "$(on two sh -c 'dd if=/dev/mem bs=2M skip=640 count=32 2>/dev/null | tr "\0" "\n" |
+    is "$(on two sh -c 'dd if=/dev/mem bs=2M skip=640 count=32 2>/dev/null | tr -d "\0" |
         grep -c "the [s]ecret of a vnode"')" 0 'and does not find the secret there'
     check 'it is taken back' vnode kill two
 }
@@ -141,5 +141,5 @@ leaves_nothing stop
 next_sees_nothing
 rounds_leak_nothing
 kmemleak
-is "$(dmesg | complaints)" '' "the root's kernel complains of nothing"
+sound
 finish

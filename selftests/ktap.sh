@@ -153,6 +153,17 @@ complaints() {
     grep -E 'WARNING:|BUG:|Oops|Call Trace|general protection|lockdep|rcu_.*(stall|self-detected)|soft lockup|hung task|refcount_t:|KASAN|kmemleak|unchecked MSR|Bad page'
 }
 
+# sound NAME...: the kernels of the root and of these vnodes complain of nothing. Their logs forget,
+# but a warning and an oops mark a kernel for ever (Documentation/admin-guide/tainted-kernels.rst).
+sound() {
+    is "$(dmesg | complaints)" '' "the root's kernel complains of nothing"
+    is "$(($(cat /proc/sys/kernel/tainted) & (128 + 512)))" 0 'and never has'
+    for ktap_name; do
+        is "$(vnode console "$ktap_name" | complaints)" '' "nor does that of $ktap_name"
+        is "$(($(on "$ktap_name" cat /proc/sys/kernel/tainted) & (128 + 512)))" 0 'and never has'
+    done
+}
+
 # says NAME PATTERN: the vnode has said so in its present life (grep -E).
 says() {
     console "$1" | grep -E -- "$2"
