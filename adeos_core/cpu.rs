@@ -10,6 +10,7 @@ use crate::ffi;
 use crate::mapping::Mapping;
 use adeos_proto::cpuset::CpuSet;
 use adeos_proto::id::PhysRange;
+use adeos_proto::layout;
 use adeos_proto::window::Window;
 use kernel::bindings;
 use kernel::error::to_result;
@@ -132,8 +133,9 @@ impl StartCpus {
     /// counted there, so that none executes anything of its kernel any more when this returns.
     /// Process context; sleeps. EIO when one does not come.
     pub fn quarantine(&self, apic_ids: impl Iterator<Item = u32> + Clone, low: u64) -> Result {
-        let range = PhysRange::new(low, kernel::page::PAGE_SIZE as u64).ok_or(EINVAL)?;
-        let number = u8::try_from(low / kernel::page::PAGE_SIZE as u64)?;
+        let page = low + layout::LOW_WAITING_ROOM;
+        let range = PhysRange::new(page, kernel::page::PAGE_SIZE as u64).ok_or(EINVAL)?;
+        let number = u8::try_from(page / kernel::page::PAGE_SIZE as u64)?;
         let room = Mapping::new(range)?;
         let part = room.part(0, kernel::page::PAGE_SIZE);
 

@@ -41,7 +41,7 @@ const TABLES_SIZE: usize = 64 << 10;
 /// The trampoline's page tables in the low-memory slot, after its code.
 const LOW_TABLES_OFFSET: usize = 0x1000;
 /// Room for them.
-const LOW_TABLES_SIZE: usize = layout::LOW_SIZE as usize - LOW_TABLES_OFFSET;
+const LOW_TABLES_SIZE: usize = layout::LOW_WAITING_ROOM as usize - LOW_TABLES_OFFSET;
 
 /// Addresses that the entry touches before it has page tables of its own.
 pub(crate) fn reached(

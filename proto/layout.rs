@@ -110,6 +110,9 @@ pub const LOW_BASE: u64 = 0x1_0000;
 /// other CPUs.
 pub const LOW_SIZE: u64 = 0x8000;
 
+/// Offset of the page in a vnode's conventional memory where its CPUs wait once they are stopped.
+pub const LOW_WAITING_ROOM: u64 = 0x7000;
+
 /// Start of a vnode's low-memory slot; the root has none.
 pub const fn low_slot(vnode: VnodeId) -> u64 {
     LOW_BASE + (vnode.number() as u64).saturating_sub(1) * LOW_SIZE
