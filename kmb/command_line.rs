@@ -14,9 +14,10 @@ use kernel::prelude::*;
 use kernel::str::CString;
 
 /// For every vnode: no look at firmware memory, no hypervisor's services, no interrupt that leaves
-/// the vnode; and a kernel that has oopsed is not trusted to go on.
+/// the vnode, no doubt of a clock that the root has checked; and a kernel that has oopsed is not
+/// trusted to go on.
 const COMMON: &str = "nokaslr no5lvl nopv dis_ucode_ldr no_ipi_broadcast=1 apic_extnmi=none \
-    8250.nr_uarts=0 mce=off swiotlb=noforce panic=-1 oops=panic";
+    8250.nr_uarts=0 mce=off tsc=nowatchdog swiotlb=noforce panic=-1 oops=panic";
 
 /// For kernels without the patches, whose platform code takes the machine for its own: no ACPI, no
 /// PCI, no HPET, and time by the root's word.
