@@ -17,7 +17,7 @@ export ADEOS_CACHE KSRC RUST_LIB_SRC ACCEL
 # Kernels, modules and archives depend on more than the times of files, so the
 # scripts decide what there is to do. They are fast when that is nothing.
 .PHONY: help setup doctor kernel modules tools rootfs build demo shell run \
-	check check-debug bench test fmt clean distclean
+	check check-debug check-long bench test fmt clean distclean
 
 help: ## Lists the targets
 	@echo 'A cluster of Linux kernels in one machine. From nothing: make demo'
@@ -65,6 +65,10 @@ check: ## Every test; ends in "N passed, N failed"
 check-debug: ## The cluster's tests on kernels with lockdep, KASAN and the like
 	@$(MAKE) --no-print-directory build VARIANT=debug
 	@ADEOS_VARIANT=debug selftests/run
+
+check-long: check ## That, a thousand starts, and check-debug
+	@ROUNDS=1000 selftests/run selftests/020-conserve.sh
+	@$(MAKE) --no-print-directory check-debug
 
 bench: build ## Figures, each against what one would pick instead
 	@scripts/bench

@@ -8,6 +8,8 @@
 # shellcheck source=selftests/ktap.sh
 . /selftests/ktap.sh
 
+# How many rounds of starting and killing: 100, or as many as the first argument says.
+many=$((${1:-100} / slow / 2 * 2))
 pattern='the secret of a vnode'
 # Below the end of the root's own RAM: /dev/mem reads no further.
 base=0x50000000
@@ -99,12 +101,12 @@ rounds() {
 }
 
 # Two at a time, so that they get into each other's way.
-hundred_rounds() {
-    rounds left 1-2 $((50 / slow)) --below-4g >/tmp/left 2>&1 &
-    rounds right 3 $((50 / slow)) >/tmp/right 2>&1
+many_rounds() {
+    rounds left 1-2 $((many / 2)) --below-4g >/tmp/left 2>&1 &
+    rounds right 3 $((many / 2)) >/tmp/right 2>&1
     wait
-    is "$(cat /tmp/left /tmp/right | xargs)" "$((50 / slow)) $((50 / slow))" \
-        "$((100 / slow)) starts, each killed at a random moment"
+    is "$(cat /tmp/left /tmp/right | xargs)" "$((many / 2)) $((many / 2))" \
+        "$many starts, each killed at a random moment"
 }
 
 rounds_leak_nothing() {
@@ -112,7 +114,7 @@ rounds_leak_nothing() {
     slab=$(kilobytes Slab)
     free=$(kilobytes MemFree)
     lent=$(vnode info --json | grep -E 'pool|cpus')
-    hundred_rounds
+    many_rounds
     is "$(view)" "$before" 'after them the root has every CPU and every page'
     is "$(vnode info --json | grep -E 'pool|cpus')" "$lent" 'and its modules say so'
     within $(($(kilobytes Slab) - slab)) -100000 $((1024 * slow)) \
