@@ -64,6 +64,7 @@ check: ## Every test; ends in "N passed, N failed"
 
 check-debug: ## The cluster's tests on kernels with lockdep, KASAN and the like
 	@$(MAKE) --no-print-directory build VARIANT=debug
+	@$(MAKE) --no-print-directory build VARIANT=plain
 	@ADEOS_VARIANT=debug selftests/run
 
 check-long: check ## That, a thousand starts, and check-debug

@@ -79,13 +79,12 @@ module! {
 struct AdeosCore {
     #[pin]
     device: MiscDeviceRegistration<device::AdeosFile>,
-    #[pin]
     views: debug::Views,
     watch: kthread::Kthread<watch::Watch>,
     #[cfg(CONFIG_ADEOS)]
     vector: portal::Vector,
     substitutes: Option<unpatched::Substitutes>,
-    beats: KBox<beat::Beats>,
+    beats: beat::Beats,
     portals: [Portal; 2],
     veto: Option<cpu::Veto>,
     published: core_state::Published,
@@ -118,7 +117,7 @@ impl kernel::InPlaceModule for AdeosCore {
             };
             #[cfg(CONFIG_ADEOS)]
             let vector = portal::Vector::take()?;
-            portal::dispatch(&core);
+            portal::dispatch_in_thread(&core);
             let body = Arc::new(watch::Watch(core.clone()), GFP_KERNEL)?;
             let watch = kthread::Kthread::spawn(c"adeos", body)?;
 
@@ -126,7 +125,7 @@ impl kernel::InPlaceModule for AdeosCore {
             tell_root(&core);
             Ok(try_pin_init!(Self {
                 device <- MiscDeviceRegistration::register(MiscDeviceOptions { name: c"adeos" }),
-                views <- debug::Views::new(core),
+                views: debug::Views::new(),
                 watch,
                 #[cfg(CONFIG_ADEOS)]
                 vector,

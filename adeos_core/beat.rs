@@ -34,27 +34,33 @@ struct Beater {
     position: usize,
 }
 
-/// The timers of all CPUs of this kernel; they end when this is dropped.
-pub(crate) struct Beats {
+/// What the timers of all CPUs of this kernel share, and never change.
+struct Shared {
     control: Arc<Control>,
     own: VnodeId,
     /// By this kernel's CPU numbers; `None` for CPUs that are not in the boot block. Never moved.
     beaters: KVec<Option<KBox<Beater>>>,
+}
+
+/// The timers of all CPUs of this kernel; they end when this is dropped.
+pub(crate) struct Beats {
     state: bindings::cpuhp_state,
+    /// Dropped after the timers have ended.
+    _shared: KBox<Shared>,
 }
 
 // SAFETY: The timers are touched only by the CPU they belong to and, after the hotplug callbacks
 // are gone, by `drop`.
-unsafe impl Send for Beats {}
+unsafe impl Send for Shared {}
 // SAFETY: As above; everything else is read only.
-unsafe impl Sync for Beats {}
+unsafe impl Sync for Shared {}
 
-/// The one `Beats` of this kernel, for the hotplug callbacks and the timers.
+/// The one `Shared` of this kernel, for the hotplug callbacks and the timers.
 static BEATS: Atomic<usize> = Atomic::new(0);
 
 impl Beats {
     /// Starts the beat on all CPUs that are online, and on later ones when they come.
-    pub(crate) fn start(control: Arc<Control>, own: VnodeId) -> Result<KBox<Self>> {
+    pub(crate) fn start(control: Arc<Control>, own: VnodeId) -> Result<Self> {
         let mut beaters = KVec::new();
         for cpu in 0..kernel::cpu::nr_cpu_ids() {
             let apic_id = cpu::apic_id(cpu).unwrap_or(layout::NO_APIC);
@@ -67,16 +73,13 @@ impl Beats {
             beaters.push(beater, GFP_KERNEL)?;
         }
 
-        let mut beats = KBox::new(
-            Self {
-                control,
-                own,
-                beaters,
-                state: 0,
-            },
-            GFP_KERNEL,
-        )?;
-        BEATS.store(core::ptr::from_ref(&*beats) as usize, Release);
+        let shared = Shared {
+            control,
+            own,
+            beaters,
+        };
+        let shared = KBox::new(shared, GFP_KERNEL)?;
+        BEATS.store(core::ptr::from_ref(&*shared) as usize, Release);
         // SAFETY: The callbacks are static functions of this module; `drop` removes them.
         let state = unsafe {
             bindings::__cpuhp_setup_state(
@@ -92,10 +95,14 @@ impl Beats {
             BEATS.store(0, Release);
             return Err(error);
         }
-        beats.state = state as bindings::cpuhp_state;
-        Ok(beats)
+        Ok(Self {
+            state: state as bindings::cpuhp_state,
+            _shared: shared,
+        })
     }
+}
 
+impl Shared {
     fn count(&self, position: usize, beating: bool) {
         let slot = self.control.slot(self.own);
         let offset = slot::BEATS + position * 4;
@@ -110,12 +117,10 @@ impl Beats {
 
 impl Drop for Beats {
     fn drop(&mut self) {
-        if self.state != 0 {
-            // SAFETY: `start` registered the state. This runs `offline` on every CPU, which ends
-            // its timer, before it returns.
-            unsafe { bindings::__cpuhp_remove_state(self.state, true) };
-            BEATS.store(0, Release);
-        }
+        // SAFETY: `start` registered the state. This runs `offline` on every CPU, which ends its
+        // timer, before it returns.
+        unsafe { bindings::__cpuhp_remove_state(self.state, true) };
+        BEATS.store(0, Release);
     }
 }
 
@@ -140,9 +145,9 @@ fn new_beater(position: usize) -> Result<KBox<Beater>> {
     Ok(beater)
 }
 
-/// The `Beats` that the callbacks are for.
-fn current() -> Option<&'static Beats> {
-    let address = BEATS.load(Acquire) as *const Beats;
+/// What the callbacks and the timers share.
+fn current() -> Option<&'static Shared> {
+    let address = BEATS.load(Acquire) as *const Shared;
     // SAFETY: Set by `start` before the callbacks are registered, and cleared only after they and
     // all timers are gone; in between the box lives.
     unsafe { address.as_ref() }

@@ -65,6 +65,11 @@ impl End {
         let opened = indices.find_map(|index| Some((index, RootEnd::open(&slot, index)?)));
         drop(guard);
         let (index, ring) = opened.ok_or(EBUSY)?;
+        if !end.is_current() {
+            // The vnode has ended meanwhile, and its number may be in another life.
+            ring.close(&slot);
+            return Err(ENOTCONN);
+        }
         end.become_open(index, Rings::Root(ring));
         end.ring_peer();
         Ok(end)

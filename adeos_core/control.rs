@@ -2,8 +2,6 @@
 
 //! The control area: made by the root, found by the others, mapped by all (docs/control-area.md).
 
-#![deny(unsafe_code)]
-
 use crate::cpu;
 use crate::machine::{
     self,
@@ -33,16 +31,13 @@ use kernel::prelude::*;
 /// The mapped control area.
 pub struct Control {
     memory: Mapping,
+    /// What the header said when this kernel made or found it: others could overwrite it.
+    header: Header,
 }
 
 impl Control {
     /// Makes the control area in memory of the pool, empty but for the root's own slot.
     pub(crate) fn create(range: PhysRange, identity: &Identity) -> Result<Self> {
-        let control = Self {
-            memory: Mapping::new(range)?,
-        };
-        control.memory.scrub();
-
         let header = Header {
             magic: layout::HEADER_MAGIC,
             version: layout::VERSION,
@@ -55,10 +50,11 @@ impl Control {
             bsp_apic_id: cpu::apic_id(0).unwrap_or(layout::NO_APIC),
             ..Header::default()
         };
-        control
-            .memory
-            .part(0, Header::SIZE)
-            .write(0, &header.to_bytes());
+        // SAFETY: The range is of the pool, and the control area's alone from now on.
+        let memory = unsafe { Mapping::new(range) }?;
+        memory.scrub();
+        memory.part(0, Header::SIZE).write(0, &header.to_bytes());
+        let control = Self { memory, header };
 
         let own = BootBlock {
             name: record::set_text("root"),
@@ -74,10 +70,12 @@ impl Control {
     /// Maps the control area that the root made.
     pub(crate) fn open(base: u64) -> Result<Self> {
         let range = PhysRange::new(base, layout::CONTROL_SIZE as u64).ok_or(EINVAL)?;
-        let control = Self {
-            memory: Mapping::new(range)?,
-        };
-        let header = control.header();
+        // SAFETY: The root has told where the control area is, which is memory of no kernel. What
+        // stands there is checked next.
+        let memory = unsafe { Mapping::new(range) }?;
+        let mut bytes = [0; Header::SIZE];
+        memory.part(0, Header::SIZE).read(0, &mut bytes);
+        let header = Header::from_bytes(&bytes);
 
         let same_layout = header.magic == layout::HEADER_MAGIC
             && header.slots as usize == MAX_VNODES
@@ -92,7 +90,7 @@ impl Control {
             );
             return Err(EPROTO);
         }
-        Ok(control)
+        Ok(Self { memory, header })
     }
 
     /// Physical address of a vnode's slot.
@@ -106,11 +104,9 @@ impl Control {
             .part(layout::slot_offset(vnode), layout::SLOT_SIZE)
     }
 
-    /// A copy of the header.
-    pub fn header(&self) -> Header {
-        let mut bytes = [0; Header::SIZE];
-        self.memory.part(0, Header::SIZE).read(0, &mut bytes);
-        Header::from_bytes(&bytes)
+    /// The header.
+    pub fn header(&self) -> &Header {
+        &self.header
     }
 
     /// A boot block with what is the same for every life of the vnode.

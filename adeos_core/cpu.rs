@@ -9,7 +9,7 @@
 use crate::ffi;
 use crate::mapping::Mapping;
 use adeos_proto::cpuset::CpuSet;
-use adeos_proto::id::PhysRange;
+use adeos_proto::id::VnodeId;
 use adeos_proto::layout;
 use adeos_proto::window::Window;
 use kernel::bindings;
@@ -132,12 +132,15 @@ impl StartCpus {
     /// Stops CPUs and proves it: each is sent to a waiting room in the vnode's low memory and
     /// counted there, so that none executes anything of its kernel any more when this returns.
     /// Process context; sleeps. EIO when one does not come.
-    pub fn quarantine(&self, apic_ids: impl Iterator<Item = u32> + Clone, low: u64) -> Result {
-        let page = low + layout::LOW_WAITING_ROOM;
-        let range = PhysRange::new(page, kernel::page::PAGE_SIZE as u64).ok_or(EINVAL)?;
+    pub fn quarantine(
+        &self,
+        apic_ids: impl Iterator<Item = u32> + Clone,
+        vnode: VnodeId,
+    ) -> Result {
+        let page = layout::low_slot(vnode) + layout::LOW_WAITING_ROOM;
         let number = u8::try_from(page / kernel::page::PAGE_SIZE as u64)?;
-        let room = Mapping::new(range)?;
-        let part = room.part(0, kernel::page::PAGE_SIZE);
+        let low = Mapping::low(vnode)?;
+        let part = low.part(layout::LOW_WAITING_ROOM as usize, kernel::page::PAGE_SIZE);
 
         apic_ids.clone().for_each(|id| self.init(id));
         part.write(0, &WAITING_ROOM);
@@ -204,13 +207,10 @@ impl LentCpus {
             // First, so that nobody brings it back in between.
             set_lent(cpu, true);
             // SAFETY: The function takes any CPU number, and fails where it cannot go.
-            let result = to_result(unsafe { bindings::remove_cpu(cpu) });
-            if let Err(error) = result {
-                pr_err!(
-                    "CPU {} does not go offline (error {})\n",
-                    cpu,
-                    error.to_errno()
-                );
+            let result = unsafe { bindings::remove_cpu(cpu) };
+            // 1: somebody else has taken it offline meanwhile.
+            if result != 0 {
+                pr_err!("CPU {} does not go offline ({})\n", cpu, result);
                 set_lent(cpu, false);
                 return Err(EBUSY);
             }

@@ -1,46 +1,69 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Views in debugfs: `adeos/vnodes`, `adeos/pool`, `adeos/portals`.
-
-#![deny(unsafe_code)]
+//!
+//! The files are made in C: those of the kernel crate do not name their owner, so that a module
+//! could go while one is open.
 
 use crate::core_state::Core;
+use crate::ffi;
 use crate::portal;
 use adeos_proto::id::VnodeId;
-use kernel::debugfs::{
-    Dir,
-    File, //
-};
+use kernel::bindings;
+use kernel::ffi::c_void;
 use kernel::fmt;
-use kernel::prelude::*;
-use kernel::sync::Arc;
+use kernel::seq_file::SeqFile;
+use kernel::seq_print;
 
 /// The directory; it goes when this is dropped.
-#[pin_data]
-pub(crate) struct Views {
-    #[pin]
-    vnodes: File<Arc<Core>>,
-    #[pin]
-    pool: File<Arc<Core>>,
-    #[pin]
-    portals: File<Arc<Core>>,
-    dir: Dir,
-}
+pub(crate) struct Views(*mut c_void);
+
+// SAFETY: The pointer is only given back to debugfs, which any thread may do.
+unsafe impl Send for Views {}
+// SAFETY: As above; no method takes `&self`.
+unsafe impl Sync for Views {}
 
 impl Views {
-    pub(crate) fn new(core: Arc<Core>) -> impl PinInit<Self, Error> {
-        let dir = Dir::new(c"adeos");
-        let (vnodes, pool, portals) = (core.clone(), core.clone(), core);
-        try_pin_init!(Self {
-            vnodes <- dir.read_callback_file(c"vnodes", vnodes, &show_vnodes),
-            pool <- dir.read_callback_file(c"pool", pool, &show_pool),
-            portals <- dir.read_callback_file(c"portals", portals, &show_portals),
-            dir,
-        })
+    /// Makes the directory. Process context. Without debugfs, and when it fails, there is none.
+    pub(crate) fn new() -> Self {
+        // SAFETY: The files call `adeos_show`, which finds the nanokernel or says that there is none.
+        Self(unsafe { ffi::adeos_create_views() })
     }
 }
 
-fn show_vnodes(core: &Arc<Core>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Drop for Views {
+    fn drop(&mut self) {
+        // SAFETY: `new` made it; debugfs takes errors for what they are. This waits for readers.
+        unsafe { ffi::adeos_remove_views(self.0) };
+    }
+}
+
+/// What one file shows.
+struct View<'a>(&'a Core, u32);
+
+impl fmt::Display for View<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.1 {
+            0 => show_vnodes(self.0, f),
+            1 => show_pool(self.0, f),
+            _ => show_portals(self.0, f),
+        }
+    }
+}
+
+/// Called by the shim when a file is read.
+#[no_mangle]
+unsafe extern "C" fn adeos_show(view: u32, file: *mut bindings::seq_file) -> i32 {
+    // SAFETY: The file is one that is being shown.
+    let file = unsafe { SeqFile::from_raw(file) };
+    match Core::get() {
+        Ok(core) => seq_print!(file, "{}", View(&core, view)),
+        Err(error) => return error.to_errno(),
+    }
+    0
+}
+
+fn show_vnodes(core: &Core, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     for vnode in VnodeId::all().skip(1) {
         let Ok(facts) = core.facts(vnode) else {
             continue;
@@ -65,7 +88,7 @@ fn show_vnodes(core: &Arc<Core>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     Ok(())
 }
 
-fn show_pool(core: &Arc<Core>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn show_pool(core: &Core, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let pool = core.pool().lock();
     for range in pool.used() {
         writeln!(f, "used {:#x}+{:#x}", range.base(), range.size())?;
@@ -76,7 +99,7 @@ fn show_pool(core: &Arc<Core>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     Ok(())
 }
 
-fn show_portals(_core: &Arc<Core>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn show_portals(_core: &Core, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let (raised, interrupts, taken) = portal::statistics();
     writeln!(f, "raised {} interrupts {}", raised, interrupts)?;
     for (portal, count) in taken {

@@ -2,7 +2,10 @@
 
 //! The C functions of `shim.c` and of the kernel patches, declared; nothing else.
 
-use kernel::ffi::c_char;
+use kernel::ffi::{
+    c_char,
+    c_void, //
+};
 
 extern "C" {
     pub(crate) fn adeos_icr_write(command: u32, apic_id: u32);
@@ -17,6 +20,8 @@ extern "C" {
     pub(crate) fn adeos_park();
     pub(crate) fn adeos_watch_ends() -> i32;
     pub(crate) fn adeos_unwatch_ends();
+    pub(crate) fn adeos_create_views() -> *mut c_void;
+    pub(crate) fn adeos_remove_views(dir: *mut c_void);
     pub(crate) fn adeos_register_console();
     pub(crate) fn adeos_unregister_console();
 }

@@ -66,7 +66,8 @@ impl Identity {
 
     fn of_vnode(address: u64) -> Result<Self> {
         let page = PhysRange::new(address, kernel::page::PAGE_SIZE as u64).ok_or(EINVAL)?;
-        let mapping = Mapping::new(page)?;
+        // SAFETY: The root has told where the boot block is, which is memory of no kernel.
+        let mapping = unsafe { Mapping::new(page) }?;
         let mut bytes = [0; BootBlock::SIZE];
         mapping.part(0, BootBlock::SIZE).read(0, &mut bytes);
         let block = BootBlock::from_bytes(&bytes);

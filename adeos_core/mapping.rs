@@ -7,7 +7,11 @@
 //! the mapping; one outside reads zero and writes nothing. Data that races gives wrong bytes,
 //! never unsoundness.
 
-use adeos_proto::id::PhysRange;
+use adeos_proto::id::{
+    PhysRange,
+    VnodeId, //
+};
+use adeos_proto::layout;
 use adeos_proto::window::Window;
 use core::ptr::NonNull;
 use kernel::bindings;
@@ -38,19 +42,35 @@ unsafe impl Sync for Mapping {}
 impl Mapping {
     /// Maps a page-aligned range. Process context. ENOMEM when the kernel cannot map it, EINVAL
     /// when it is not aligned to pages.
-    pub fn new(range: PhysRange) -> Result<Self> {
+    ///
+    /// # Safety
+    ///
+    /// No byte of the range is memory that this kernel uses for anything else.
+    pub(crate) unsafe fn new(range: PhysRange) -> Result<Self> {
         let page = kernel::page::PAGE_SIZE as u64;
         if range.base() % page != 0 || range.size() % page != 0 {
             return Err(EINVAL);
         }
 
         let size = usize::try_from(range.size())?;
-        // SAFETY: Any range may be asked for; `memremap` refuses what it cannot map.
+        // SAFETY: By this function's condition nobody else relies on what the range holds.
         let raw = unsafe { bindings::memremap(range.base(), size, bindings::MEMREMAP_WB as usize) };
         let address = NonNull::new(raw.cast::<u8>()).ok_or(ENOMEM)?;
 
         // INVARIANT: `memremap` has just mapped the range.
         Ok(Self { address, range })
+    }
+
+    /// Maps a vnode's conventional memory, which Linux reserves and does not use
+    /// (`reserve_real_mode`; the pool's set-up has seen that it is RAM). Process context. EINVAL for
+    /// the root, which has none.
+    pub fn low(vnode: VnodeId) -> Result<Self> {
+        if vnode.is_root() {
+            return Err(EINVAL);
+        }
+        let range = PhysRange::new(layout::low_slot(vnode), layout::LOW_SIZE).ok_or(EINVAL)?;
+        // SAFETY: See above.
+        unsafe { Self::new(range) }
     }
 
     /// The physical range.

@@ -8,6 +8,7 @@ use crate::core_state::{
     POOL_RANGES, //
 };
 use crate::machine;
+use crate::mapping::Mapping;
 use adeos_proto::id::PhysRange;
 use adeos_proto::layout;
 use adeos_proto::region::{
@@ -79,16 +80,10 @@ const LOW_END: u64 = 0x9_0000;
 /// Sees that the conventional memory that vnodes start in is there. EOPNOTSUPP, with a reason in
 /// the log, on a machine where it is not.
 pub(crate) fn check_low_memory() -> Result {
-    // SAFETY: The function walks the kernel's resource tree under its own lock.
-    let found = unsafe {
-        bindings::region_intersects(
-            layout::LOW_BASE,
-            (LOW_END - layout::LOW_BASE) as usize,
-            bindings::IORESOURCE_SYSTEM_RAM as usize,
-            bindings::IORES_DESC_NONE as usize,
-        )
-    };
-    if found == bindings::REGION_INTERSECTS as i32 {
+    let page = kernel::page::PAGE_SIZE;
+    let mut pages = (layout::LOW_BASE..LOW_END).step_by(page);
+    // Page by page: of a larger range, holes would count as what is around them.
+    if pages.all(|address| is_ram(address, page)) {
         return Ok(());
     }
     pr_err!(
@@ -97,6 +92,19 @@ pub(crate) fn check_low_memory() -> Result {
         LOW_END
     );
     Err(EOPNOTSUPP)
+}
+
+fn is_ram(address: u64, size: usize) -> bool {
+    // SAFETY: The function walks the kernel's resource tree under its own lock.
+    let found = unsafe {
+        bindings::region_intersects(
+            address,
+            size,
+            bindings::IORESOURCE_SYSTEM_RAM as usize,
+            bindings::IORES_DESC_NONE as usize,
+        )
+    };
+    found == bindings::REGION_INTERSECTS as i32
 }
 
 /// Takes the memory of the control area out of the pool, below 4 GiB where that is possible.
@@ -148,6 +156,12 @@ impl Region {
             core: core.clone(),
             range,
         })
+    }
+
+    /// Maps it. Process context. ENOMEM when the kernel has no room for that.
+    pub fn map(&self) -> Result<Mapping> {
+        // SAFETY: The range is of the pool, which the kernel keeps out of, and allocated to `self`.
+        unsafe { Mapping::new(self.range) }
     }
 
     /// Which range.

@@ -29,8 +29,8 @@ use kernel::sync::atomic::{
     Release, //
 };
 
-/// What runs when a portal was raised. It runs in a hard interrupt (or in the watch's thread where
-/// there is none): no sleep, no lock that others hold with interrupts on.
+/// What runs when a portal was raised. It runs in a hard interrupt, or in the watch's thread with
+/// interrupts off: no sleep, no lock that others hold with interrupts on.
 pub type Handler = fn(&Core, VnodeId);
 
 /// Handlers by portal, as addresses; 0 for none.
@@ -93,8 +93,16 @@ fn receiver(control: &Control, to: VnodeId) -> u32 {
     }
 }
 
-/// Takes all raises that wait for this kernel and runs their handlers.
-pub(crate) fn dispatch(core: &Core) {
+/// The same as [`dispatch`], from a thread: handlers run as in a hard interrupt, which so cannot
+/// come between, and `Portal::drop` waits for them.
+pub(crate) fn dispatch_in_thread(core: &Core) {
+    let _disabled = kernel::interrupt::local_interrupt_disable();
+    let _section = kernel::sync::rcu::read_lock();
+    dispatch(core);
+}
+
+/// Takes all raises that wait for this kernel and runs their handlers. With interrupts off.
+fn dispatch(core: &Core) {
     let own = core.control().slot(core.identity().vnode);
     for from in VnodeId::all() {
         let mut raised = own.swap64(slot::INBOX + from.index() * slot::INBOX_STRIDE, 0);

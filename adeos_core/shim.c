@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Macros, inlines and per-CPU data of the kernel, as functions: no logic. */
 #include <linux/console.h>
+#include <linux/debugfs.h>
 #include <linux/kmsg_dump.h>
 #include <linux/panic_notifier.h>
 #include <linux/reboot.h>
 #include <linux/sched.h>
+#include <linux/seq_file.h>
 #include <linux/timekeeping.h>
 #include <linux/utsname.h>
 #include <asm/apic.h>
@@ -68,6 +70,40 @@ void adeos_park(void)
 	local_irq_disable();
 	for (;;)
 		native_halt();
+}
+
+/* Files of debugfs that hold on to this module while they are open. */
+static int adeos_vnodes_show(struct seq_file *file, void *unused)
+{
+	return adeos_show(ADEOS_VIEW_VNODES, file);
+}
+DEFINE_SHOW_ATTRIBUTE(adeos_vnodes);
+
+static int adeos_pool_show(struct seq_file *file, void *unused)
+{
+	return adeos_show(ADEOS_VIEW_POOL, file);
+}
+DEFINE_SHOW_ATTRIBUTE(adeos_pool);
+
+static int adeos_portals_show(struct seq_file *file, void *unused)
+{
+	return adeos_show(ADEOS_VIEW_PORTALS, file);
+}
+DEFINE_SHOW_ATTRIBUTE(adeos_portals);
+
+void *adeos_create_views(void)
+{
+	struct dentry *dir = debugfs_create_dir("adeos", NULL);
+
+	debugfs_create_file("vnodes", 0400, dir, NULL, &adeos_vnodes_fops);
+	debugfs_create_file("pool", 0400, dir, NULL, &adeos_pool_fops);
+	debugfs_create_file("portals", 0400, dir, NULL, &adeos_portals_fops);
+	return dir;
+}
+
+void adeos_remove_views(void *dir)
+{
+	debugfs_remove(dir);
 }
 
 /* The console of a kernel without the patches; it starts with what was logged before. */

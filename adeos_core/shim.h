@@ -14,6 +14,15 @@ enum {
 	ADEOS_ENDED_HALT,
 };
 
+/* debug.rs. */
+enum {
+	ADEOS_VIEW_VNODES,
+	ADEOS_VIEW_POOL,
+	ADEOS_VIEW_PORTALS,
+};
+
+struct seq_file;
+
 void adeos_icr_write(u32 command, u32 apic_id);
 u32 adeos_cpu_apic_id(u32 cpu);
 bool adeos_cpu_online(u32 cpu);
@@ -27,9 +36,13 @@ void adeos_park(void);
 int adeos_watch_ends(void);
 void adeos_unwatch_ends(void);
 
+void *adeos_create_views(void);
+void adeos_remove_views(void *dir);
 void adeos_register_console(void);
 void adeos_unregister_console(void);
 
+/* In Rust: debug.rs. */
+int adeos_show(u32 view, struct seq_file *file);
 /* In Rust: unpatched.rs. */
 void adeos_ended(u32 cause, const char *text);
 void adeos_printed(const char *text, u32 size);

@@ -371,7 +371,9 @@ fn take_in(facts: &mut Facts, status: &Status) -> bool {
     facts.features = status.features;
     facts.release = status.release;
     facts.message = status.message;
-    facts.cause_apic_id = status.cause_apic_id;
+    if status.state >= layout::state::DEAD {
+        facts.cause_apic_id = status.cause_apic_id;
+    }
     farther
 }
 

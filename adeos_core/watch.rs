@@ -37,7 +37,7 @@ impl Body for Watch {
         } else {
             POLLED_ROUND_MS
         });
-        portal::dispatch(core);
+        portal::dispatch_in_thread(core);
 
         if core.identity().is_root() {
             core.look_at_vnodes();

@@ -77,6 +77,9 @@ pub(crate) struct Started {
     pub(crate) id: VnodeId,
     /// Which life of the number.
     pub(crate) generation: Generation,
+    /// EIO for a start that failed and could not be undone: the vnode is dead, holds what it was
+    /// given, and can be killed later on.
+    pub(crate) result: Result,
 }
 
 /// Starts a vnode. What can fail fails with the errors of [`adeos_proto::abi::KMB_START`].
@@ -95,22 +98,19 @@ pub(crate) fn start(core: &Arc<Core>, spec: &Spec, faults: &Faults) -> Result<St
     let jumped = jump(core, &life, &filled.memory, &placement, spec, faults);
     // Step 7. From here on `vnode` scrubs the memory, after its CPUs have stopped.
     filled.keep();
+    let mut result = Ok(());
     if let Err(error) = jumped.and_then(|()| faults.pass(step::STARTED)) {
-        match vnode.take_back() {
-            Ok(()) => return Err(error),
-            // A CPU does not stop, or so: the vnode stays, dead, with all that it holds, and can
-            // be killed later on.
-            Err(_) => pr_err!(
-                "a start has failed (error {}) and is not undone\n",
-                error.to_errno()
-            ),
+        if vnode.take_back().is_ok() {
+            return Err(error);
         }
+        result = Err(EIO);
     }
     let (id, generation) = life.keep();
     Ok(Started {
         vnode,
         id,
         generation,
+        result,
     })
 }
 
@@ -127,7 +127,7 @@ fn request_memory(core: &Arc<Core>, spec: &Spec, faults: &Faults) -> Result<Regi
 fn remap(region: &Region, faults: &Faults) -> Result<Filled> {
     faults.pass(step::MAP)?;
     Ok(Filled {
-        memory: Mapping::new(region.range())?,
+        memory: region.map()?,
         keep: false,
     })
 }

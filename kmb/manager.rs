@@ -54,6 +54,7 @@ pub(crate) fn start(core: &Arc<Core>, spec: &Spec) -> Result<(VnodeId, Generatio
         vnode,
         id,
         generation,
+        result,
     } = load::start(core, spec, &FAULTS)?;
     let place = vnodes.get_mut(id.index()).ok_or(EINVAL)?;
     *place = Some(Held {
@@ -61,7 +62,7 @@ pub(crate) fn start(core: &Arc<Core>, spec: &Spec) -> Result<(VnodeId, Generatio
         generation,
         _hold: hold,
     });
-    Ok((id, generation))
+    result.map(|()| (id, generation))
 }
 
 /// Takes a vnode back. ENOENT when there is none, ESTALE when another life is meant.

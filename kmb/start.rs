@@ -19,10 +19,7 @@ use adeos_proto::boot::tables::{
     self,
     Levels, //
 };
-use adeos_proto::id::{
-    PhysRange,
-    VnodeId, //
-};
+use adeos_proto::id::VnodeId;
 use adeos_proto::layout;
 use adeos_proto::window::Window;
 use kernel::prelude::*;
@@ -119,7 +116,7 @@ pub(crate) fn write_trampoline(
     reached: &[u64; 5],
 ) -> Result {
     let low = layout::low_slot(vnode);
-    let memory = Mapping::new(PhysRange::new(low, layout::LOW_SIZE).ok_or(EINVAL)?)?;
+    let memory = Mapping::low(vnode)?;
     let part = memory.part(LOW_TABLES_OFFSET, LOW_TABLES_SIZE);
     let tables_address = low + LOW_TABLES_OFFSET as u64;
     tables::build(&part, tables_address, Levels::Four, reached).map_err(|_| EINVAL)?;

@@ -10,7 +10,6 @@ use adeos_core::cpu::LentCpus;
 use adeos_core::{
     Assignment,
     Core,
-    Mapping,
     Region, //
 };
 use adeos_proto::id::{
@@ -18,7 +17,6 @@ use adeos_proto::id::{
     PhysRange,
     VnodeId, //
 };
-use adeos_proto::layout;
 use adeos_proto::lifecycle::{
     Cause,
     Event, //
@@ -123,8 +121,8 @@ impl Vnode {
         self.stop();
         let facts = self.core.facts(self.id)?;
         let assignment = facts.assignment.ok_or(ENOENT)?;
-        START_CPUS.quarantine(assignment.apic_ids(), layout::low_slot(self.id))?;
-        Mapping::new(region.range())?.scrub();
+        START_CPUS.quarantine(assignment.apic_ids(), self.id)?;
+        region.map()?.scrub();
         Ok(())
     }
 }

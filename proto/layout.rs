@@ -269,7 +269,7 @@ record! {
         release: [u8; 64],
         /// Words that go with the cause: the text of a panic.
         message: [u8; 256],
-        /// Zero, up to 1024 bytes.
+        /// Zero, as is what follows up to 1024 bytes.
         reserved2: [u64; 18],
     }
 }
@@ -314,7 +314,7 @@ pub mod cause {
 pub mod feature {
     /// It is patched: its platform code knows that it is a vnode.
     pub const PATCHED: u32 = 1 << 0;
-    /// Portals interrupt it. Without this they are looked for at each beat.
+    /// Portals interrupt it. Without this they are looked for every 10 ms.
     pub const PORTAL_INTERRUPT: u32 = 1 << 1;
     /// Its deaths are reported from its `setup_arch` on, not only once adeos_core runs.
     pub const EARLY_DEATH: u32 = 1 << 2;

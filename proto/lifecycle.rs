@@ -200,7 +200,8 @@ impl State {
             (Self::Running | Self::Stopping, Event::StopAsked) => {
                 Ok((Self::Stopping, Action::None))
             }
-            (Self::Loaded | Self::Running | Self::Stopping, Event::Died(_)) => {
+            // Ready: a start that failed at the jump, after which nobody knows what a CPU does.
+            (Self::Ready | Self::Loaded | Self::Running | Self::Stopping, Event::Died(_)) => {
                 Ok((Self::Dead, Action::StopCpus))
             }
             (Self::Loaded, Event::NoSign) => Ok((Self::Failed, Action::StopCpus)),

@@ -71,6 +71,8 @@ next_sees_nothing() {
     check 'it is taken back' vnode kill one
     check 'another one is given the same memory' \
         start two --cpus 3 --memory 64M --memory-base $base
+    is "$(on two sh -c 'dd if=/dev/mem bs=2M skip=640 count=32 2>/dev/null | wc -c')" $((64 << 20)) \
+        'it can read all of that'
     # The search must not find itself.
     is "$(on two sh -c 'dd if=/dev/mem bs=2M skip=640 count=32 2>/dev/null | tr -d "\0" |
         grep -c "the [s]ecret of a vnode"')" 0 'and does not find the secret there'

@@ -73,6 +73,9 @@ unload() {
     check 'the dead vnode is taken back' vnode kill one
     for round in 1 2 3; do
         check "round $round: kmb is removed" rmmod kmb
+        exec 3</sys/kernel/debug/adeos/pool
+        refuses '.' "round $round: adeos_core stays while somebody looks at it" rmmod adeos_core
+        exec 3<&-
         check "round $round: adeos_core is removed" rmmod adeos_core
         is "$(echo /dev/kmb* /dev/adeos* /sys/kernel/debug/adeos*)" \
             '/dev/kmb* /dev/adeos* /sys/kernel/debug/adeos*' "round $round: nothing of them is left"
@@ -96,10 +99,11 @@ smash() {
 
 # is_refused WHAT REASON: the image that was made is refused, with the reason in the kernel's log.
 is_refused() {
-    dmesg -c >/dev/null
+    echo "asked for: $1" >/dev/kmsg
     refuses 'not a kernel image' "$1: refused" \
         vnode start bad --cpus 1-2 --memory 128M --kernel $image
-    check "$1: the log says why" sh -c "dmesg | grep -E 'is refused: .*($2)'"
+    check "$1: the log says why" sh -c "dmesg | awk -v mark='asked for: $1' 'index(\$0, mark) { seen = 1 } seen' |
+        grep -E 'is refused: .*($2)'"
     is "$(view)" "$empty" "$1: nothing is left behind"
 }
 

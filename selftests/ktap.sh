@@ -150,7 +150,7 @@ console() {
 
 # complaints: what of a kernel's log on standard input tells of a bug.
 complaints() {
-    grep -E 'WARNING:|BUG:|Oops|Call Trace|general protection|lockdep|rcu_.*(stall|self-detected)|soft lockup|hung task|refcount_t:|KASAN|kmemleak|unchecked MSR|Bad page'
+    grep -E 'WARNING:|BUG:|Oops|Call Trace|general protection|possible .* detected|inconsistent lock state|rcu_.*(stall|self-detected)|soft lockup|hung task|refcount_t:|KASAN: |kmemleak: [0-9]+ new|unchecked MSR|Bad page'
 }
 
 # sound NAME...: the kernels of the root and of these vnodes complain of nothing. Their logs forget,

@@ -22,7 +22,7 @@ const TABLE: [(State, [&str; 8]); 7] = [
     (State::Empty, ["ready", "-", "-", "-", "-", "-", "-", "-"]),
     (
         State::Ready,
-        ["-", "loaded", "-", "-", "-", "-", "-", "empty"],
+        ["-", "loaded", "-", "-", "-", "dead", "-", "empty"],
     ),
     (
         State::Loaded,
