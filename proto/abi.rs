@@ -31,7 +31,7 @@ pub const KMB_INFO: u32 = read_write(0, Info::SIZE);
 /// booted, or a range is taken; ENOSPC no free vnode number; ENOMEM the pool has no such range,
 /// or it is too small for image and initrd; ENOEXEC the image is not a bootable one (the kernel
 /// log says why); EINVAL a field is wrong; E2BIG command line too long. A start that fails leaves
-/// nothing behind.
+/// nothing behind, but for EIO when a CPU does not stop: then the vnode stays, dead, to be killed.
 pub const KMB_START: u32 = read_write(1, Start::SIZE);
 /// Asks a vnode to shut down: [`Target`]. Returns at once. ENOENT no such vnode; ENOTCONN it is
 /// dead or its adeos_core has not joined.
