@@ -46,4 +46,7 @@ said=$(loads --append no_ipi_broadcast=0)
 refused 'interrupts are broadcast.*no_ipi_broadcast=1' 'with broadcasts of interrupts' "$said"
 said=$(PATH=$work:$PATH loads)
 refused 'there is no memory.*adeos_pool=SIZE@ADDRESS' 'without a pool' "$said"
+export ADEOS_VARIANT=plain
+said=$(loads --append no_ipi_broadcast=1)
+refused '.*a root needs the patches' 'on a kernel without the patches' "$said"
 finish
