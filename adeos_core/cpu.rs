@@ -40,15 +40,24 @@ fn is_lent(cpu: u32) -> bool {
     lent_word(cpu).is_some_and(|(word, bit)| word.load(Relaxed) & bit != 0)
 }
 
-fn set_lent(cpu: u32, lent: bool) {
-    let Some((word, bit)) = lent_word(cpu) else {
-        return;
-    };
+/// Marks a CPU as lent; false when it was so before.
+fn claim(cpu: u32) -> bool {
+    lent_word(cpu).is_some_and(|(word, bit)| change(word, |seen| seen | bit) & bit == 0)
+}
+
+/// Marks a CPU as not lent.
+fn release(cpu: u32) {
+    if let Some((word, bit)) = lent_word(cpu) {
+        change(word, |seen| seen & !bit);
+    }
+}
+
+/// Changes a word of [`LENT`]; what it was before.
+fn change(word: &Atomic<u64>, to: impl Fn(u64) -> u64) -> u64 {
     let mut seen = word.load(Relaxed);
     loop {
-        let wanted = if lent { seen | bit } else { seen & !bit };
-        match word.cmpxchg(seen, wanted, Full) {
-            Ok(_) => return,
+        match word.cmpxchg(seen, to(seen), Full) {
+            Ok(before) => return before,
             Err(now) => seen = now,
         }
     }
@@ -204,14 +213,16 @@ impl LentCpus {
 
         let mut taken = Self(CpuSet::EMPTY);
         for cpu in cpus.iter() {
-            // First, so that nobody brings it back in between.
-            set_lent(cpu, true);
+            // First, so that nobody brings it back in between, and only one takes it.
+            if !claim(cpu) {
+                return Err(EBUSY);
+            }
             // SAFETY: The function takes any CPU number, and fails where it cannot go.
             let result = unsafe { bindings::remove_cpu(cpu) };
             // 1: somebody else has taken it offline meanwhile.
             if result != 0 {
                 pr_err!("CPU {} does not go offline ({})\n", cpu, result);
-                set_lent(cpu, false);
+                release(cpu);
                 return Err(EBUSY);
             }
             taken.0.insert(cpu);
@@ -228,7 +239,7 @@ impl LentCpus {
 impl Drop for LentCpus {
     fn drop(&mut self) {
         for cpu in self.0.iter() {
-            set_lent(cpu, false);
+            release(cpu);
             // SAFETY: The CPU was online before, and nothing runs on it now.
             if let Err(error) = to_result(unsafe { bindings::add_cpu(cpu) }) {
                 pr_err!(

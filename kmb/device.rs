@@ -106,7 +106,7 @@ impl KmbFile {
         record.load_us = now_ns().saturating_sub(before) / 1000;
         user::write_record(arg, &record.to_bytes()).inspect_err(|_| {
             // Nobody would know of it. If this fails it is still there, to be killed by its number.
-            let _ = manager::kill(vnode, generation.0);
+            let _ = manager::kill(&self.core, vnode, generation.0);
         })
     }
 
@@ -119,7 +119,7 @@ impl KmbFile {
     #[inline(never)]
     fn kill(&self, arg: usize) -> Result {
         let (vnode, generation) = target(arg)?;
-        manager::kill(vnode, generation)
+        manager::kill(&self.core, vnode, generation)
     }
 
     #[inline(never)]
@@ -127,6 +127,12 @@ impl KmbFile {
         let mut record = abi::Query::from_bytes(&user::read_record(arg)?);
         zero(record.reserved == [0; 38])?;
         let vnode = VnodeId::new(record.vnode).ok_or(ENOENT)?;
+        // Nothing that the caller has sent comes back as if it were known.
+        record = abi::Query {
+            size: record.size,
+            vnode: record.vnode,
+            ..abi::Query::default()
+        };
         self.tell(vnode, &mut record)?;
         user::write_record(arg, &record.to_bytes())
     }

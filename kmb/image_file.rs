@@ -55,7 +55,7 @@ impl ImageFile {
         Ok(len)
     }
 
-    /// Reads `size` bytes from `position` into memory at `offset` of a mapping. ENOEXEC when the
+    /// Reads `size` bytes from `position` into memory at `offset` of a mapping. ENODATA when the
     /// file ends before, EINTR on a signal.
     pub(crate) fn load(&self, position: u64, size: u64, to: &Mapping, offset: usize) -> Result {
         let mut done = 0;
@@ -91,7 +91,7 @@ impl ImageFile {
                 )
             };
             match usize::try_from(read) {
-                Ok(0) => return Err(ENOEXEC),
+                Ok(0) => return Err(ENODATA),
                 Ok(read) => done += read,
                 Err(_) => return Err(kernel::error::Error::from_errno(read as i32)),
             }

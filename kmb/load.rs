@@ -200,7 +200,7 @@ fn explain(error: PlaceError) -> Error {
                 "the image and its RAM disk need {} MiB of memory\n",
                 needed >> 20
             );
-            ENOMEM
+            EFBIG
         }
         PlaceError::TooHigh => EINVAL,
     }

@@ -2,8 +2,9 @@
 
 //! The vnodes that this module has started. While there is one, the module cannot be removed.
 //!
-//! Lock: `VNODES`, a mutex, held while a vnode is started or taken back, so that starts come one
-//! after the other; Adeos's own locks are taken inside it.
+//! Starts and kills of different vnodes run side by side: what they share has locks of its own in
+//! Adeos. Lock: `VNODES`, held only to look a vnode up and to put it back;
+//! Adeos's table of vnodes is locked inside it.
 
 use crate::fault::Faults;
 use crate::load::{
@@ -21,6 +22,7 @@ use adeos_proto::id::{
     VnodeId,
     MAX_VNODES, //
 };
+use adeos_proto::lifecycle::State;
 use kernel::module::this_module;
 use kernel::prelude::*;
 use kernel::sync::Arc;
@@ -32,9 +34,20 @@ struct Held {
     _hold: ModuleHold,
 }
 
+/// What is known of a number.
+enum Place {
+    /// It is free, or a start has it and is not done.
+    Empty,
+    /// It has a vnode.
+    Held(Held),
+    /// This life of it is being taken back.
+    Ending(Generation),
+}
+
 kernel::sync::global_lock! {
     // SAFETY: `init_statics` is called in the module's initialisation, before any other use.
-    unsafe(uninit) static VNODES: Mutex<[Option<Held>; MAX_VNODES]> = [const { None }; MAX_VNODES];
+    unsafe(uninit) static VNODES: Mutex<[Place; MAX_VNODES]> =
+        [const { Place::Empty }; MAX_VNODES];
 }
 
 /// The fault that the next start is to meet.
@@ -48,7 +61,6 @@ pub(crate) fn init_statics() {
 
 /// Starts a vnode; its number and life.
 pub(crate) fn start(core: &Arc<Core>, spec: &Spec) -> Result<(VnodeId, Generation)> {
-    let mut vnodes = VNODES.lock();
     let hold = ModuleHold::new(this_module::<crate::Kmb>())?;
     let Started {
         vnode,
@@ -56,8 +68,10 @@ pub(crate) fn start(core: &Arc<Core>, spec: &Spec) -> Result<(VnodeId, Generatio
         generation,
         result,
     } = load::start(core, spec, &FAULTS)?;
+    let mut vnodes = VNODES.lock();
     let place = vnodes.get_mut(id.index()).ok_or(EINVAL)?;
-    *place = Some(Held {
+    // A kill that has freed the number, and not come to say so here, leaves this alone.
+    *place = Place::Held(Held {
         vnode,
         generation,
         _hold: hold,
@@ -65,15 +79,45 @@ pub(crate) fn start(core: &Arc<Core>, spec: &Spec) -> Result<(VnodeId, Generatio
     result.map(|()| (id, generation))
 }
 
-/// Takes a vnode back. ENOENT when there is none, ESTALE when another life is meant.
-pub(crate) fn kill(id: VnodeId, generation: u32) -> Result {
+/// Takes a vnode back. ENOENT when there is none, ESTALE when another life is meant, EBUSY while
+/// it is being started or taken back by somebody else.
+pub(crate) fn kill(core: &Core, id: VnodeId, generation: u32) -> Result {
+    let mut held = claim(core, id, generation)?;
+    let result = held.vnode.take_back();
+
+    let mut vnodes = VNODES.lock();
+    let place = vnodes.get_mut(id.index()).ok_or(EINVAL)?;
+    // The number was free for a moment, and may have a new life here already.
+    if matches!(place, Place::Ending(life) if *life == held.generation) {
+        *place = match result {
+            Ok(()) => Place::Empty,
+            Err(_) => Place::Held(held),
+        };
+    }
+    result
+}
+
+/// Takes a vnode out of its place, to be taken back by the caller alone.
+fn claim(core: &Core, id: VnodeId, generation: u32) -> Result<Held> {
     let mut vnodes = VNODES.lock();
     let place = vnodes.get_mut(id.index()).ok_or(ENOENT)?;
-    let held = place.as_mut().ok_or(ENOENT)?;
-    if generation != 0 && generation != held.generation.0 {
+    let life = match place {
+        Place::Held(held) => held.generation,
+        Place::Ending(life) => *life,
+        Place::Empty => {
+            let facts = core.facts(id)?;
+            return Err(match facts.state {
+                State::Empty => ENOENT,
+                _ if generation != 0 && generation != facts.generation.0 => ESTALE,
+                _ => EBUSY,
+            });
+        }
+    };
+    if generation != 0 && generation != life.0 {
         return Err(ESTALE);
     }
-    held.vnode.take_back()?;
-    *place = None;
-    Ok(())
+    match core::mem::replace(place, Place::Ending(life)) {
+        Place::Held(held) => Ok(held),
+        _ => Err(EBUSY),
+    }
 }

@@ -28,16 +28,18 @@ pub const KMB_INFO: u32 = read_write(0, Info::SIZE);
 ///
 /// Returns when the vnode's first CPU is on its way (state `loaded`); [`KMB_WAIT`] tells when it
 /// runs. Errors: EEXIST name in use; EBUSY a CPU is lent, offline or the one that the firmware
-/// booted, or a range is taken; ENOSPC no free vnode number; ENOMEM the pool has no such range,
-/// or it is too small for image and initrd; ENOEXEC the image is not a bootable one (the kernel
-/// log says why); EINVAL a field is wrong; E2BIG command line too long. A start that fails leaves
-/// nothing behind, but for EIO when a CPU does not stop: then the vnode stays, dead, to be killed.
+/// booted, or a range is taken; ENOSPC no free vnode number; ENOMEM the pool has no such range;
+/// EFBIG image and initrd do not fit into the memory; ENODATA one of them ends before its size;
+/// ENOEXEC the image is not a bootable one (the kernel log says why); EINVAL a field is wrong;
+/// E2BIG command line too long. A start that fails leaves nothing behind, but for EIO when a CPU
+/// does not stop: then the vnode stays, dead, to be killed.
 pub const KMB_START: u32 = read_write(1, Start::SIZE);
 /// Asks a vnode to shut down: [`Target`]. Returns at once. ENOENT no such vnode; ENOTCONN it is
 /// dead or its adeos_core has not joined.
 pub const KMB_STOP: u32 = read_write(2, Target::SIZE);
 /// Takes a vnode back whatever its state: INIT to its CPUs, memory scrubbed, CPUs online again:
-/// [`Target`]. ENOENT no such vnode; ESTALE another life is meant. EIO when a CPU does not stop and
+/// [`Target`]. ENOENT no such vnode; ESTALE another life is meant; EBUSY it is being started or
+/// taken back by somebody else at this moment. EIO when a CPU does not stop and
 /// ENOMEM when its memory cannot be mapped for scrubbing: it stays, dead, and can be killed again.
 pub const KMB_KILL: u32 = read_write(3, Target::SIZE);
 /// Tells all about one vnode: [`Query`]. A number that no vnode has is in state `empty`; ENOENT for

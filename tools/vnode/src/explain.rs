@@ -50,9 +50,18 @@ pub(crate) fn start(kmb: &Kmb, settings: &Settings, error: &io::Error) -> Failur
             settings.kernel.display()
         ))
         .help("it must be a relocatable x86-64 bzImage; `dmesg` says what is wrong with this one"),
-        Some(Errno::TOOBIG) => failed(format!(
-            "the initial RAM disk does not fit into {}, or the command line is too long",
+        Some(Errno::NODATA) => failed(
+            "its kernel or its initial RAM disk ends before the size that the file has".into(),
+        )
+        .help("was the file cut while it was read?"),
+        Some(Errno::FBIG) => failed(format!(
+            "the kernel and its initial RAM disk do not fit into {}",
             size::show(settings.memory)
+        ))
+        .help("give it more memory; `dmesg` says how much the two need"),
+        Some(Errno::TOOBIG) => failed("its command line is too long".into()).help(format!(
+            "it must be shorter than {} bytes, with the words that `vnode` and kmb.ko put before yours",
+            abi::MAX_CMDLINE
         )),
         Some(Errno::INVAL) => failed("kmb.ko refuses one of the settings".into())
             .help("`dmesg` says which; `vnode -V` compares the versions of tool and module"),
@@ -162,6 +171,13 @@ pub(crate) fn target(what: &str, vnode: &Vnode, error: &io::Error) -> Failure {
             Kind::NoVnode,
             format!("{} is no longer there", vnode.name()),
         );
+    }
+    if Errno::from_io_error(error) == Some(Errno::BUSY) {
+        return Failure::failed(format!(
+            "{} cannot be {what} now: it is being started or taken back by another program",
+            vnode.name()
+        ))
+        .help("`vnode show` tells its state; try again when that is done, or interrupt the other");
     }
     Failure::failed(format!("{} cannot be {what}: {error}", vnode.name()))
         .help("`dmesg` may say more")
