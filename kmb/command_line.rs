@@ -6,6 +6,7 @@ use crate::ffi;
 use crate::spec::Spec;
 use adeos_proto::abi;
 use adeos_proto::boot::cmdline::{
+    self,
     CmdlineError,
     CommandLine, //
 };
@@ -14,17 +15,20 @@ use kernel::prelude::*;
 use kernel::str::CString;
 
 /// For every vnode: no look at firmware memory, no hypervisor's services, no interrupt that leaves
-/// the vnode, no doubt of a clock that the root has checked; and a kernel that has oopsed is not
-/// trusted to go on.
+/// the vnode, no doubt of the TSC, which is the only clock there is for it; and a kernel that has
+/// oopsed is not trusted to go on.
 const COMMON: &str = "nokaslr no5lvl nopv dis_ucode_ldr no_ipi_broadcast=1 apic_extnmi=none \
-    8250.nr_uarts=0 mce=off tsc=nowatchdog swiotlb=noforce panic=-1 oops=panic";
+    8250.nr_uarts=0 mce=off tsc=reliable swiotlb=noforce panic=-1 oops=panic";
+
+/// The word that decides whether a kernel interrupts all CPUs of the machine.
+const BROADCASTS: &str = "no_ipi_broadcast";
 
 /// For kernels without the patches, whose platform code takes the machine for its own: no ACPI, no
 /// PCI, no HPET, and time by the root's word.
 const UNPATCHED: &str = "acpi=off pci=off hpet=disable";
 
 /// Composes the command line. E2BIG when it is too long, EINVAL when the user's part holds
-/// something that is not printable.
+/// something that is not printable or not its to decide.
 pub(crate) fn compose(
     spec: &Spec,
     boot_block: u64,
@@ -43,12 +47,12 @@ pub(crate) fn compose(
             push(&mut line, fmt!("pmtmr={:#x}", port))?;
         }
     }
-    let append = core::str::from_utf8(&spec.append)
-        .map_err(|_| EINVAL)?
-        .trim();
-    if !append.is_empty() {
-        line.push(append).map_err(errno)?;
+    let append = core::str::from_utf8(&spec.append).map_err(|_| EINVAL)?;
+    if cmdline::mentions(append, BROADCASTS) {
+        pr_warn!("{} is not for the caller to say\n", BROADCASTS);
+        return Err(EINVAL);
     }
+    line.push(append).map_err(errno)?;
     Ok(line)
 }
 

@@ -114,13 +114,16 @@ impl VnodeName {
         Ok(Self(record::set_text(name)))
     }
 
-    /// Checks a name that stands in a record.
+    /// Checks a name that stands in a record, padded with zeros.
     pub fn from_field(field: &[u8; NAME_SIZE]) -> Result<Self, NameError> {
         let end = field
             .iter()
             .position(|byte| *byte == 0)
             .ok_or(NameError::TooLong)?;
-        let used = field.get(..end).unwrap_or(&[]);
+        let (used, padding) = field.split_at_checked(end).unwrap_or_default();
+        if padding.iter().any(|byte| *byte != 0) {
+            return Err(NameError::BadCharacter);
+        }
         Self::new(core::str::from_utf8(used).map_err(|_| NameError::BadCharacter)?)
     }
 
@@ -194,6 +197,9 @@ mod tests {
             VnodeName::from_field(&[b'x'; NAME_SIZE]),
             Err(NameError::TooLong)
         );
+        let mut field = [0; NAME_SIZE];
+        field[..4].copy_from_slice(b"a\0b\0");
+        assert_eq!(VnodeName::from_field(&field), Err(NameError::BadCharacter));
     }
 
     #[test]

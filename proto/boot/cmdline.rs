@@ -23,6 +23,18 @@ pub struct CommandLine<const N: usize> {
     len: usize,
 }
 
+/// Whether a parameter's name stands anywhere in a line. The kernel takes `-` for `_` in names and
+/// drops quotes around words (kernel/params.c), so no sharper look is safe.
+pub fn mentions(line: &str, name: &str) -> bool {
+    let same =
+        |(a, b): (&u8, &u8)| a == b || (matches!(a, b'-' | b'_') && matches!(b, b'-' | b'_'));
+    let (line, name) = (line.as_bytes(), name.as_bytes());
+    name.is_empty()
+        || line
+            .windows(name.len())
+            .any(|at| at.iter().zip(name).all(same))
+}
+
 impl<const N: usize> CommandLine<N> {
     /// An empty line.
     pub const fn new() -> Self {
@@ -101,6 +113,16 @@ mod tests {
         line.push("c").unwrap();
         assert_eq!(line.as_bytes(), b"a=1 b c\0");
         assert_eq!(line.as_str(), "a=1 b c");
+    }
+
+    #[test]
+    fn a_name_is_found_however_it_is_written() {
+        for line in ["a_b", "x a-b=1 y", "\"a_b=1\"", "xa_b"] {
+            assert!(mentions(line, "a_b"), "{line}");
+        }
+        for line in ["", "a b", "ab", "a_", "A_B"] {
+            assert!(!mentions(line, "a_b"), "{line}");
+        }
     }
 
     #[test]
