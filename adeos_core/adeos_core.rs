@@ -71,6 +71,12 @@ module! {
     authors: ["The Adeos cluster project"],
     description: "Adeos nanokernel: several Linux kernels on one machine",
     license: "GPL",
+    params: {
+        silent_ms: u32 {
+            default: adeos_proto::liveness::SILENT_AFTER_MS,
+            description: "Time in ms after which a vnode with a CPU that gives no sign of life is dead",
+        },
+    },
 }
 
 /// The loaded module. Fields go in this order: first what calls into the nanokernel, then the

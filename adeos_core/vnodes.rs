@@ -384,7 +384,8 @@ fn watch_beats(core: &Core, entry: &mut Entry, vnode: VnodeId, now_ns: u64) -> O
         .assignment
         .map_or(0, |assignment| assignment.cpus.len());
     let beat = |position: usize| slot.load_acquire(slot::BEATS + position * 4);
-    match entry.monitor.tick(now_ns / 1_000_000, cpus, beat) {
+    let limit_ms = crate::module_parameters::silent_ms.value();
+    match entry.monitor.tick(now_ns / 1_000_000, limit_ms, cpus, beat) {
         Verdict::Unknown => None,
         Verdict::Alive { silent_ms } => {
             entry.facts.silent_ms = silent_ms.min(u32::MAX as u64) as u32;

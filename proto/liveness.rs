@@ -8,8 +8,9 @@
 //! and comes in as an argument; when the observer itself was held up, that is not held against
 //! the vnode.
 
-/// How long a CPU may be silent, in ms of the observer's time.
-pub const SILENT_AFTER_MS: u64 = 1200;
+/// How long a CPU may be silent, in ms of the observer's time, unless the administrator says
+/// otherwise.
+pub const SILENT_AFTER_MS: u32 = 1200;
 
 /// The most that one look may add to a silence, in ms: when more has passed since the last look,
 /// it was the observer that did not run, and on a loaded machine most likely the vnode neither.
@@ -67,8 +68,14 @@ impl<const N: usize> Monitor<N> {
 
     /// Looks at the beats of a vnode's `cpus` CPUs. A CPU that joins has the full time for its
     /// first beat. A vnode that says of all its CPUs that they take no part is not watched: that
-    /// costs nobody but itself.
-    pub fn tick(&mut self, now_ms: u64, cpus: usize, beat: impl Fn(usize) -> u32) -> Verdict {
+    /// costs nobody but itself. A CPU that is silent for `limit_ms` is dead.
+    pub fn tick(
+        &mut self,
+        now_ms: u64,
+        limit_ms: u32,
+        cpus: usize,
+        beat: impl Fn(usize) -> u32,
+    ) -> Verdict {
         let passed_ms = now_ms.saturating_sub(self.last_ms.unwrap_or(now_ms));
         let step_ms = passed_ms.min(MAX_STEP_MS);
         self.last_ms = Some(now_ms);
@@ -92,10 +99,10 @@ impl<const N: usize> Monitor<N> {
                 silent_ms,
             });
         }
-        self.verdict()
+        self.verdict(limit_ms)
     }
 
-    fn verdict(&mut self) -> Verdict {
+    fn verdict(&mut self, limit_ms: u32) -> Verdict {
         if !self.has_beaten {
             // Time before the first beat is time to start, which somebody else measures.
             for cpu in self.cpus.iter_mut().flatten() {
@@ -112,7 +119,7 @@ impl<const N: usize> Monitor<N> {
                 _ => {}
             }
         }
-        if silent_ms >= SILENT_AFTER_MS {
+        if silent_ms >= u64::from(limit_ms) {
             Verdict::Silent {
                 position,
                 silent_ms,

@@ -6,12 +6,16 @@ use adeos_proto::liveness::{Monitor, Verdict, MAX_STEP_MS, SILENT_AFTER_MS};
 use proptest::prelude::*;
 
 const TICK_MS: u64 = 100;
+const LIMIT_MS: u64 = SILENT_AFTER_MS as u64;
 
 /// A monitor of two CPUs that has seen both of them beat, at time 0.
 fn watching() -> Monitor<4> {
     let mut monitor = Monitor::new();
-    assert_eq!(monitor.tick(0, 2, |_| 7), Verdict::Unknown);
-    assert_eq!(monitor.tick(0, 2, |_| 8), Verdict::Alive { silent_ms: 0 });
+    assert_eq!(monitor.tick(0, SILENT_AFTER_MS, 2, |_| 7), Verdict::Unknown);
+    assert_eq!(
+        monitor.tick(0, SILENT_AFTER_MS, 2, |_| 8),
+        Verdict::Alive { silent_ms: 0 }
+    );
     monitor
 }
 
@@ -20,20 +24,23 @@ fn nothing_is_known_before_the_first_beat() {
     let mut monitor = Monitor::<4>::new();
     for now in 0..100 {
         // Whatever an earlier life has left in the memory is no beat.
-        assert_eq!(monitor.tick(now * TICK_MS, 2, |_| 99), Verdict::Unknown);
+        assert_eq!(
+            monitor.tick(now * TICK_MS, SILENT_AFTER_MS, 2, |_| 99),
+            Verdict::Unknown
+        );
     }
     // From the first beat of one CPU on, the others are expected to beat as well.
-    let first = monitor.tick(100 * TICK_MS, 2, |cpu| 99 + cpu as u32);
+    let first = monitor.tick(100 * TICK_MS, SILENT_AFTER_MS, 2, |cpu| 99 + cpu as u32);
     assert_eq!(first, Verdict::Alive { silent_ms: TICK_MS });
 }
 
 #[test]
 fn the_cpu_that_stops_is_named_in_time() {
     let mut monitor = watching();
-    for tick in 1..=SILENT_AFTER_MS / TICK_MS {
+    for tick in 1..=LIMIT_MS / TICK_MS {
         let silent_ms = tick * TICK_MS;
         let beat = |cpu: usize| if cpu == 1 { 8 } else { 8 + tick as u32 };
-        let right = if silent_ms < SILENT_AFTER_MS {
+        let right = if silent_ms < LIMIT_MS {
             Verdict::Alive { silent_ms }
         } else {
             Verdict::Silent {
@@ -41,14 +48,17 @@ fn the_cpu_that_stops_is_named_in_time() {
                 silent_ms,
             }
         };
-        assert_eq!(monitor.tick(tick * TICK_MS, 2, beat), right);
+        assert_eq!(
+            monitor.tick(tick * TICK_MS, SILENT_AFTER_MS, 2, beat),
+            right
+        );
     }
 }
 
 #[test]
 fn an_observer_that_was_held_up_blames_nobody() {
     let mut monitor = watching();
-    let verdict = monitor.tick(3_600_000, 2, |_| 8);
+    let verdict = monitor.tick(3_600_000, SILENT_AFTER_MS, 2, |_| 8);
     assert_eq!(
         verdict,
         Verdict::Alive {
@@ -56,7 +66,7 @@ fn an_observer_that_was_held_up_blames_nobody() {
         }
     );
     // Nor does a clock that runs backwards.
-    assert_eq!(monitor.tick(0, 2, |_| 8), verdict);
+    assert_eq!(monitor.tick(0, SILENT_AFTER_MS, 2, |_| 8), verdict);
 }
 
 #[test]
@@ -65,7 +75,7 @@ fn a_cpu_that_takes_no_part_is_not_missed() {
     for tick in 1..=40 {
         // CPU 1 was taken offline by its own kernel, which says so by 0.
         let beat = |cpu: usize| if cpu == 1 { 0 } else { 8 + tick as u32 };
-        let verdict = monitor.tick(tick * TICK_MS, 2, beat);
+        let verdict = monitor.tick(tick * TICK_MS, SILENT_AFTER_MS, 2, beat);
         assert_eq!(verdict, Verdict::Alive { silent_ms: 0 });
     }
 }
@@ -76,9 +86,15 @@ fn a_cpu_that_joins_has_the_full_time() {
     let mut now = 0;
     for tick in 0..20 {
         now += TICK_MS;
-        monitor.tick(now, 1, |_| 100 + tick);
+        monitor.tick(now, SILENT_AFTER_MS, 1, |_| 100 + tick);
     }
-    let verdict = monitor.tick(now + TICK_MS, 2, |cpu| if cpu == 0 { 1 } else { 8 });
+    let verdict = monitor.tick(now + TICK_MS, SILENT_AFTER_MS, 2, |cpu| {
+        if cpu == 0 {
+            1
+        } else {
+            8
+        }
+    });
     assert_eq!(verdict, Verdict::Alive { silent_ms: 0 });
 }
 
@@ -86,7 +102,10 @@ fn a_cpu_that_joins_has_the_full_time() {
 fn a_new_life_starts_unknown() {
     let mut monitor = watching();
     monitor.reset();
-    assert_eq!(monitor.tick(TICK_MS, 2, |_| 1), Verdict::Unknown);
+    assert_eq!(
+        monitor.tick(TICK_MS, SILENT_AFTER_MS, 2, |_| 1),
+        Verdict::Unknown
+    );
 }
 
 proptest! {
@@ -94,17 +113,18 @@ proptest! {
     /// once enough time has passed, however irregular the looks.
     #[test]
     fn verdicts_follow_the_beats(
-        steps in prop::collection::vec(0..2 * MAX_STEP_MS, 1..60), stopped in 0..3usize
+        steps in prop::collection::vec(0..2 * MAX_STEP_MS, 1..60), stopped in 0..3usize,
+        limit_ms in 1..20_000u32,
     ) {
         let mut monitor = Monitor::<3>::new();
-        monitor.tick(0, 3, |_| 1);
-        monitor.tick(0, 3, |_| 2);
+        monitor.tick(0, limit_ms, 3, |_| 1);
+        monitor.tick(0, limit_ms, 3, |_| 2);
         let (mut now, mut silent_ms) = (0, 0);
         for (beat, step) in (3..).zip(steps) {
             now += step;
             silent_ms += step.min(MAX_STEP_MS);
-            let verdict = monitor.tick(now, 3, |cpu| if cpu == stopped { 2 } else { beat });
-            if silent_ms < SILENT_AFTER_MS {
+            let verdict = monitor.tick(now, limit_ms, 3, |cpu| if cpu == stopped { 2 } else { beat });
+            if silent_ms < u64::from(limit_ms) {
                 prop_assert_eq!(verdict, Verdict::Alive { silent_ms });
             } else {
                 prop_assert_eq!(verdict, Verdict::Silent { position: stopped, silent_ms });
@@ -118,7 +138,7 @@ proptest! {
     ) {
         let mut monitor = Monitor::<2>::new();
         for (now, online, beat) in ticks {
-            monitor.tick(now, online, |cpu| {
+            monitor.tick(now, SILENT_AFTER_MS, online, |cpu| {
                 assert!(cpu < 2);
                 beat
             });
