@@ -41,9 +41,9 @@ kernel: setup ## Builds the kernel, or finds it in the cache
 modules: kernel ## Builds our modules into build/VARIANT/modules
 	@scripts/kernel modules $(VARIANT)
 
-tools: setup ## Builds the vnode tool, static
+tools: setup ## Builds the vnode tool, static, and what the harness needs
 	@RUSTFLAGS='-C target-feature=+crt-static' \
-		cargo build --quiet --release --target $(vnode_target) -p vnode
+		cargo build --quiet --release --target $(vnode_target) -p vnode -p consoles
 
 rootfs: modules tools ## Gathers kernel and file system in build/VARIANT
 	@scripts/rootfs $(VARIANT)
