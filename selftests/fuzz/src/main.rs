@@ -1,26 +1,53 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `kmb-fuzz SECONDS THREADS SEED`: throws requests at `/dev/kmb` and `/dev/adeos` that no honest
-//! program would send: numbers that mean nothing, records with random and boundary fields, pointers
-//! to memory that is not there. What it finds shows elsewhere, in the kernel's log and in what the
-//! kernel has left; this program only counts what was answered and fails when it cannot work.
+//! `kmb-fuzz SECONDS THREADS SEED KERNEL INITRD`: asks `/dev/kmb` and `/dev/adeos` for what no
+//! honest program would, and for vnodes that are started, stopped and killed by all threads at once.
+//! One vnode runs already; it is left alone.
 //!
-//! Each thread's requests follow from the seed and the thread's number alone, so that a run can be
-//! repeated as far as threads do not meet.
+//! Every answer has to be one that docs/kmb-ioctl.md allows. Each thread's requests follow from the
+//! seed and the thread's number alone; how far they come, and what they meet, is the run's. At the
+//! end all vnodes are taken back. What else went wrong shows in the kernel's log and in what the
+//! kernel has left: that is for the caller.
 
-mod device;
-mod requests;
+mod book;
+mod files;
+mod hand;
+mod kmsg;
+mod model;
+mod plan;
+mod random;
+mod start;
+mod sys;
+mod verify;
+mod world;
 
-use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use device::Device;
-use requests::Random;
+use adeos_proto::abi::state;
+use adeos_proto::id::MAX_VNODES;
 
-/// What one thread has seen: answers by device, request and error.
-type Answers = BTreeMap<(&'static str, u32, i32), u64>;
+use book::{Book, Shared};
+use files::Originals;
+use hand::Hand;
+use kmsg::{Fired, Log};
+use plan::{Planner, KNOWN};
+use sys::{Arena, Device};
+use world::World;
+
+/// Requests that are sent to one open file.
+const SESSION: u64 = 32;
+
+/// What the command line says.
+struct Options {
+    seconds: u64,
+    threads: u64,
+    seed: u64,
+    originals: Arc<Originals>,
+}
 
 fn main() -> ExitCode {
     match run() {
@@ -32,60 +59,138 @@ fn main() -> ExitCode {
     }
 }
 
-fn run() -> Result<(), String> {
-    let mut numbers = std::env::args().skip(1).map(|word| word.parse::<u64>());
-    let (Some(Ok(seconds)), Some(Ok(threads)), Some(Ok(seed))) =
-        (numbers.next(), numbers.next(), numbers.next())
-    else {
-        return Err("usage: kmb-fuzz SECONDS THREADS SEED".into());
+fn options() -> Result<Options, String> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let [seconds, threads, seed, kernel, initrd] = words.as_slice() else {
+        return Err("usage: kmb-fuzz SECONDS THREADS SEED KERNEL INITRD".into());
     };
-    let end = Instant::now() + Duration::from_secs(seconds);
-    let workers: Vec<_> = (0..threads)
-        .map(|number| thread::spawn(move || hammer(Random::new(seed, number), end)))
-        .collect();
+    let number = |word: &String| word.parse().map_err(|_| format!("{word} is no number"));
+    Ok(Options {
+        seconds: number(seconds)?,
+        threads: number(threads)?,
+        seed: number(seed)?,
+        originals: Originals::read(kernel, initrd)?,
+    })
+}
 
-    let mut all = Answers::new();
+fn run() -> Result<(), String> {
+    let options = options()?;
+    let kmb = Device::open("/dev/kmb").map_err(|error| format!("/dev/kmb: {error}"))?;
+    let arena = Arena::new().map_err(|error| error.to_string())?;
+    let world = World::look(&kmb, &arena)?;
+    let log = Log::open()?;
+    let book = Arc::new(Shared::default());
+    let done = Arc::new(AtomicBool::new(false));
+    let counter = thread::spawn({
+        let done = done.clone();
+        move || log.count(&done)
+    });
+
+    hammer(&options, &book, world)?;
+    let mut book = book.open();
+    take_back(&kmb, &arena, world, &mut book)?;
+    done.store(true, Ordering::Release);
+    let fired = counter.join().map_err(|_| "a thread has panicked")??;
+    report(options.seed, &book, &fired)
+}
+
+/// Sends requests from all threads until the time is over, or something is wrong.
+fn hammer(options: &Options, book: &Arc<Shared>, world: World) -> Result<(), String> {
+    let end = Instant::now() + Duration::from_secs(options.seconds);
+    let mut workers = Vec::new();
+    for thread in 0..options.threads {
+        let hand = Hand::new(thread, options.originals.clone(), book.clone(), world)
+            .map_err(|error| format!("a thread cannot begin: {error}"))?;
+        let planner = Planner::new(options.seed, thread, world);
+        let (seed, book) = (options.seed, book.clone());
+        workers.push(thread::spawn(move || {
+            let result = work(hand, planner, end, &book);
+            result.map_err(|what| format!("seed {seed}, thread {thread}, {what}"))
+        }));
+    }
     for worker in workers {
-        let answers = worker.join().map_err(|_| "a thread has panicked")??;
-        for (key, count) in answers {
-            *all.entry(key).or_default() += count;
-        }
-    }
-    report(seed, &all)
-}
-
-/// Sends requests until the time is over. Files are opened anew now and then, for a file of
-/// `/dev/adeos` can become the end of a channel.
-fn hammer(mut random: Random, end: Instant) -> Result<Answers, String> {
-    let mut answers = Answers::new();
-    while Instant::now() < end {
-        for path in ["/dev/kmb", "/dev/adeos"] {
-            let device = Device::open(path).map_err(|error| format!("{path}: {error}"))?;
-            for _ in 0..random.below(64) {
-                let request = requests::any(&mut random);
-                let errno = device.ask(&request);
-                *answers.entry((path, request.number, errno)).or_default() += 1;
-            }
-        }
-    }
-    Ok(answers)
-}
-
-/// Prints a line for each request that means something, with its answers; 0 is success.
-fn report(seed: u64, all: &Answers) -> Result<(), String> {
-    let total: u64 = all.values().sum();
-    println!("seed {seed}: {total} requests");
-    for (name, number) in requests::KNOWN {
-        let mut line = format!("{name}:");
-        let mut count = 0;
-        for ((_, _, errno), times) in all.iter().filter(|((_, asked, _), _)| *asked == number) {
-            line += &format!(" {times}x{errno}");
-            count += times;
-        }
-        println!("{line}");
-        if count == 0 {
-            return Err(format!("{name} was never sent"));
+        if let Err(what) = worker.join().map_err(|_| "a thread has panicked")? {
+            book.open().wrong.push(what);
         }
     }
     Ok(())
+}
+
+fn work(mut hand: Hand, mut planner: Planner, end: Instant, book: &Shared) -> Result<(), String> {
+    let mut count = 0u64;
+    while Instant::now() < end && book.open().wrong.is_empty() {
+        if count % SESSION == 0 {
+            hand.reopen().map_err(|error| error.to_string())?;
+        }
+        let request = planner.next();
+        if let Err(what) = hand.carry_out(&request) {
+            return Err(format!("request {count}: {what}\n{request:?}"));
+        }
+        count += 1;
+    }
+    Ok(())
+}
+
+/// Takes back what the threads have left.
+fn take_back(kmb: &Device, arena: &Arena, world: World, book: &mut Book) -> Result<(), String> {
+    let said = |what, errno| format!("{what} at the end: error {errno}");
+    world::disarm(kmb, arena).map_err(|errno| said("KMB_FAULT", errno))?;
+    for vnode in (1..MAX_VNODES as u32).filter(|vnode| *vnode != world.one) {
+        let ask = || world::query(kmb, arena, vnode).map_err(|errno| said("KMB_QUERY", errno));
+        let facts = ask()?;
+        if facts.state == state::EMPTY {
+            continue;
+        }
+        if !book.is_ours((vnode, facts.generation)) {
+            let life = facts.generation;
+            book.wrong
+                .push(format!("nobody was told of vnode {vnode}, life {life}"));
+        }
+        world::kill(kmb, arena, vnode, facts.generation)
+            .map_err(|errno| said("KMB_KILL", errno))?;
+        if let Err(what) = book.note_kill((vnode, facts.generation)) {
+            book.wrong.push(what);
+        }
+        if ask()?.state != state::EMPTY {
+            book.wrong
+                .push(format!("vnode {vnode} was killed and is there"));
+        }
+    }
+    if let Err(what) = book.balance() {
+        book.wrong.push(what);
+    }
+    Ok(())
+}
+
+/// Prints a line for each request that means something, with its answers; 0 is success. Then a
+/// line of what was reached, and what was wrong.
+fn report(seed: u64, book: &Book, fired: &Fired) -> Result<(), String> {
+    let total: u64 = book.answers.values().sum();
+    println!("seed {seed}: {total} requests");
+    for (name, number) in KNOWN {
+        let mut line = format!("{name}:");
+        let asked = book.answers.iter();
+        for ((_, _, errno), times) in asked.filter(|((_, asked, _), _)| *asked == number) {
+            line += &format!(" {times}x{errno}");
+        }
+        println!("{line}");
+    }
+    let reached = &book.reached;
+    println!(
+        "reached: past_image={} started={} untold={} killed={} killed_any={} stopped={} stale={} \
+         fired={} steps={}",
+        reached.past_image,
+        reached.started,
+        reached.untold,
+        reached.killed,
+        reached.killed_any,
+        reached.stopped,
+        reached.stale,
+        fired.iter().sum::<u64>(),
+        fired.iter().filter(|count| **count > 0).count()
+    );
+    if book.wrong.is_empty() {
+        return Ok(());
+    }
+    Err(book.wrong.join("\n"))
 }
