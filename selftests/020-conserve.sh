@@ -27,12 +27,12 @@ kilobytes() {
 
 # memory_at_base: what lies there, for as long as the smallest vnode.
 memory_at_base() {
-    dd if=/dev/mem bs=2M skip=$((base >> 21)) count=32 2>/dev/null
+    dd if=/dev/mem bs=2M skip=$((base >> 21)) count=$((small / 2)) 2>/dev/null
 }
 
 orderly() {
     check 'a vnode with 2 CPUs and 1 GiB' start one --cpus 2-3 --memory 1G
-    check 'a vnode with 1 CPU and 64 MiB' start two --cpus 5 --memory 64M
+    check 'a vnode with 1 CPU and little memory' start two --cpus 5 --memory "${small}M"
     isnt "$(view)" "$before" 'the root sees that they are lent'
     is "$(online)" 0-1,4 'it has two CPUs and one less'
     first=$(boot_id one)
@@ -50,19 +50,19 @@ orderly() {
 # The pattern is looked for in the memory itself, by the root.
 leaves_nothing() {
     check "$1: a vnode at an address of our choice" \
-        start one --cpus 2 --memory 64M --memory-base $base
+        start one --cpus 2 --memory "${small}M" --memory-base $base
     is "$(field one memory_base)" $((base)) "$1: it is there"
     on one sh -c "yes '$pattern' | head -c 1048576 >/tmp/secret"
     isnt "$(memory_at_base | tr -d '\0' | grep -c "$pattern")" 0 \
         "$1: its memory holds what it wrote"
     check "$1: it goes" vnode "$1" one
-    is "$(memory_at_base | md5sum)" "$(head -c $((64 << 20)) /dev/zero | md5sum)" \
+    is "$(memory_at_base | md5sum)" "$(head -c $((small << 20)) /dev/zero | md5sum)" \
         "$1: its memory is all zeros"
 }
 
 # Nor does the vnode that is lent the memory next find it.
 next_sees_nothing() {
-    check 'a vnode that writes a secret' start one --cpus 2 --memory 64M --memory-base $base
+    check 'a vnode that writes a secret' start one --cpus 2 --memory "${small}M" --memory-base $base
     on one sh -c "yes '$pattern' | head -c 1048576 >/tmp/secret"
     on one sh -c 'echo c >/proc/sysrq-trigger' 2>/dev/null
     vnode wait one --for dead --timeout 10 2>/dev/null
@@ -70,12 +70,12 @@ next_sees_nothing() {
         'dead, it keeps its memory for a look'
     check 'it is taken back' vnode kill one
     check 'another one is given the same memory' \
-        start two --cpus 3 --memory 64M --memory-base $base
-    is "$(on two sh -c 'dd if=/dev/mem bs=2M skip=640 count=32 2>/dev/null | wc -c')" $((64 << 20)) \
+        start two --cpus 3 --memory "${small}M" --memory-base $base
+    is "$(on two sh -c "dd if=/dev/mem bs=2M skip=640 count=$((small / 2)) 2>/dev/null | wc -c")" $((small << 20)) \
         'it can read all of that'
     # The search must not find itself.
-    is "$(on two sh -c 'dd if=/dev/mem bs=2M skip=640 count=32 2>/dev/null | tr -d "\0" |
-        grep -c "the [s]ecret of a vnode"')" 0 'and does not find the secret there'
+    is "$(on two sh -c "dd if=/dev/mem bs=2M skip=640 count=$((small / 2)) 2>/dev/null | tr -d '\\0' |
+        grep -c 'the [s]ecret of a vnode'")" 0 'and does not find the secret there'
     check 'it is taken back' vnode kill two
 }
 
@@ -91,9 +91,9 @@ rounds() {
         round=$((round + 1))
         if [ $((round % 10)) = 0 ]; then
             timeout -s KILL "0.$(random 3)$(random 10)" \
-                vnode start "$name" --cpus "$cpus" --memory 64M --no-wait "$@" >/dev/null 2>&1
+                vnode start "$name" --cpus "$cpus" --memory "${small}M" --no-wait "$@" >/dev/null 2>&1
         else
-            start "$name" --cpus "$cpus" --memory 64M --no-wait "$@" || return
+            start "$name" --cpus "$cpus" --memory "${small}M" --no-wait "$@" || return
         fi
         usleep $(($(random 900) * 1000))
         # A start that was killed early has made no vnode.

@@ -50,7 +50,7 @@ restart() {
 }
 
 begin_with() {
-    check "a victim on CPUs $1" start victim --cpus "$1" --memory 128M --append "$2"
+    check "a victim on CPUs $1" start victim --cpus "$1" --memory $((128 + more))M --append "$2"
     victim=$(boot_id victim)
 }
 
@@ -93,7 +93,7 @@ fails_early() {
     what=$2
     shift 2
     refuses 'is dead: panic' "$what: vnode start says that it panicked" \
-        vnode start victim --cpus 1-2 --memory 128M --timeout 8 "$@"
+        vnode start victim --cpus 1-2 --memory $((128 + more))M --timeout $((8 * slow)) "$@"
     is "$(field victim state) $(field victim cause)" 'dead panic' "$what: the root knows it"
     check "$what: the console tells of it" says victim "$text"
     is "$(boot_id sibling)" "$sibling" "$what: the sibling lives on"
@@ -108,7 +108,7 @@ early() {
     fails_early 'can not alloc memory' 'a panic before there is memory' --append mem=40M
 }
 
-check 'a sibling' start sibling --cpus 3 --memory 128M
+check 'a sibling' start sibling --cpus 3 --memory $((128 + more))M
 root=$(boot_id root)
 sibling=$(boot_id sibling)
 before=$(view)

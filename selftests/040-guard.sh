@@ -83,7 +83,7 @@ unload() {
             "round $round: kmb does without adeos_core" insmod "$modules/kmb.ko"
         check "round $round: adeos_core comes back" insmod "$modules/adeos_core.ko"
         check "round $round: kmb comes back" insmod "$modules/kmb.ko"
-        check "round $round: a vnode starts" start one --cpus 1-2 --memory 64M
+        check "round $round: a vnode starts" start one --cpus 1-2 --memory "${small}M"
         check "round $round: it answers" on one true
         check "round $round: it is taken back" vnode kill one
     done
@@ -101,7 +101,7 @@ smash() {
 is_refused() {
     echo "asked for: $1" >/dev/kmsg
     refuses 'not a kernel image' "$1: refused" \
-        vnode start bad --cpus 1-2 --memory 128M --kernel $image
+        vnode start bad --cpus 1-2 --memory $((128 + more))M --kernel $image
     check "$1: the log says why" sh -c "dmesg | awk -v mark='asked for: $1' 'index(\$0, mark) { seen = 1 } seen' |
         grep -E 'is refused: .*($2)'"
     is "$(view)" "$empty" "$1: nothing is left behind"
@@ -133,14 +133,14 @@ images() {
     smash 0x24c '\0\0\0\0' && is_refused 'no payload' 'outside of the image'
     smash 0x260 '\0\0\0\0' && is_refused 'an init_size of 0' 'less memory than its own size'
     smash 0x260 '\377\377\377\377' && is_refused 'a huge init_size' 'more than 1 GiB'
-    smash 0x260 '\0\0\0\020'
-    refuses 'found no memory|do.* not fit' 'an init_size that the memory does not have' \
-        vnode start bad --cpus 1-2 --memory 128M --kernel $image
+    smash 0x260 '\0\0\0\030'
+    refuses 'do not fit' 'an init_size that the memory does not have' \
+        vnode start bad --cpus 1-2 --memory $((128 + more))M --kernel $image
     # The entry of a kernel without the patches is not to be called.
     start=$((($(od -An -tu1 -j 497 -N 1 "$kernel") + 1) * 512 + 512))
     smash $start '\220\220\220\220'
     refuses 'not a kernel image' 'an entry that starts nobody is not called' \
-        vnode start bad --cpus 1-2 --memory 128M --kernel $image
+        vnode start bad --cpus 1-2 --memory $((128 + more))M --kernel $image
     check 'and the log names the entry to use' sh -c 'dmesg | grep sipi'
     is "$(view)" "$empty" 'nothing is left behind'
 }
@@ -155,12 +155,18 @@ files() {
     refuses 'No such file' 'a kernel that is not there' \
         vnode start bad --cpus 1 --memory 64M --kernel /nope
     truncate -s 100M /tmp/large
-    refuses 'found no memory|do.* not fit' 'an initrd larger than the memory' \
+    refuses 'do not fit into 64M' 'an initrd larger than the memory' \
         vnode start bad --cpus 1 --memory 64M --initrd /tmp/large
+    check 'the log says how much they need' sh -c "dmesg | grep -E 'need 1[0-9]{2} MiB of memory'"
     truncate -s 1000G /tmp/large
-    refuses 'found no memory|do.* not fit' 'an initrd larger than the machine' \
+    refuses 'do not fit' 'an initrd larger than the machine' \
         vnode start bad --cpus 1 --memory 64M --initrd /tmp/large
     rm /tmp/large
+    for word in no_ipi_broadcast=0 no-ipi-broadcast=0 '"no_ipi-broadcast=0"'; do
+        refuses 'refuses one of the settings' "$word is not for the user to say" \
+            vnode start bad --cpus 1 --memory 64M --append "$word"
+    done
+    check 'the log says so' sh -c 'dmesg | grep "no_ipi_broadcast is not for the caller"'
     is "$(view)" "$empty" 'nothing is left behind'
 }
 
@@ -168,14 +174,61 @@ files() {
 faults() {
     for step in 1 2 3 4 5 6 7 8 9 10; do
         vnode fault $step
-        refuses . "a start fails in step $step" start one --cpus 1-2 --memory 64M
+        refuses . "a start fails in step $step" start one --cpus 1-2 --memory "${small}M"
         is "$(view)" "$empty" "step $step: nothing is left behind"
     done
     is "$(dmesg | grep -c 'fails on request')" 10 'each step has failed once'
-    check 'a start without a fault' start one --cpus 1-2 --memory 64M
+    check 'a start without a fault' start one --cpus 1-2 --memory "${small}M"
     check 'the vnode answers' on one true
     check 'it is taken back' vnode kill one
     refuses . 'there is no step 11' vnode fault 11
+}
+
+# Steps that fail in their middle: the second of two CPUs does not go offline, and a file turns out
+# shorter than the kernel said it is.
+halfway() {
+    state=$(sed -n 's/ *\([0-9]*\): mm\/vmstat:online/\1/p' /sys/devices/system/cpu/hotplug/states)
+    echo "$state" >/sys/devices/system/cpu/cpu2/hotplug/fail
+    refuses 'CPU' 'a start whose second CPU does not go offline' \
+        vnode start one --cpus 1-2 --memory "${small}M"
+    check 'the log says which' sh -c 'dmesg | grep "CPU 2 does not go offline"'
+    is "$(view)" "$empty" 'the first one is back'
+    # The kernel says that it has 4096 bytes, and hands out a few.
+    refuses 'ends before' 'a start whose initrd is shorter than it says' \
+        vnode start one --cpus 1-2 --memory "${small}M" --initrd /sys/kernel/uevent_seqnum
+    is "$(view)" "$empty" 'nothing is left behind'
+    check 'after all that a vnode starts' start one --cpus 1-2 --memory "${small}M"
+    check 'it is taken back' vnode kill one
+}
+
+# One vnode's start holds up no other's: not its kill, not its start. The slow one shares a CPU with
+# programs that never sleep.
+side_by_side() {
+    truncate -s 600M /tmp/large
+    busy=
+    for _ in 1 2 3 4; do
+        taskset 8 sh -c 'while :; do :; done' &
+        busy="$busy $!"
+    done
+    taskset 8 vnode start slow --cpus 1 --memory 1G --initrd /tmp/large --no-wait \
+        >/tmp/slow.said 2>&1 &
+    slow_start=$!
+    check 'a start that loads a lot is on its way' eventually 30 is_starting slow
+    refuses 'being started' 'it cannot be killed now' vnode kill slow
+    check 'another vnode starts meanwhile' start one --cpus 2 --memory "${small}M" --no-wait
+    check 'and is killed' vnode kill one
+    check 'and all that was done while it loaded' is_starting slow
+    # shellcheck disable=SC2086 # These are several words.
+    kill $slow_start $busy
+    # shellcheck disable=SC2086
+    wait $slow_start $busy
+    is "$(view)" "$empty" 'interrupted, it has given everything back'
+    rm /tmp/large
+}
+
+# shellcheck disable=SC2317 # It is called by eventually and by check.
+is_starting() {
+    kill -0 "$slow_start" && [ "$(field "$1" state)" = ready ]
 }
 
 # A kernel whose compressed part is noise passes all checks of the header and never comes up.
@@ -184,9 +237,9 @@ noise() {
     dd if=/dev/urandom of=$image bs=4096 seek=500 count=200 conv=notrunc 2>/dev/null
     refuses 'never showed a sign|no-start|did not start|is failed|is dead' \
         'a kernel with a corrupt payload does not come up' \
-        vnode start bad --cpus 1-2 --memory 128M --kernel $image --timeout 40
+        vnode start bad --cpus 1-2 --memory $((128 + more))M --kernel $image --timeout $((40 * slow))
     is "$(field bad state) $(field bad cause)" 'failed no-start' 'the root says so'
-    check 'the others start meanwhile' start one --cpus 3 --memory 64M
+    check 'the others start meanwhile' start one --cpus 3 --memory "${small}M"
     check 'and answer' on one true
     check 'the failed one is taken back' vnode kill bad
     check 'the other one too' vnode kill one
@@ -194,7 +247,7 @@ noise() {
 }
 
 empty=$(view)
-check 'a vnode' start one --cpus 1 --memory 64M --above-4g
+check 'a vnode' start one --cpus 1 --memory "${small}M" --above-4g
 one=$(boot_id one)
 with_one=$(view)
 cpus
@@ -203,6 +256,8 @@ unload
 images
 files
 faults
+halfway
+side_by_side
 noise
 sound
 finish

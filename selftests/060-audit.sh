@@ -18,7 +18,7 @@ trap 'rm -rf "$work"' EXIT
 cat >"$work/patched" <<'END'
 #!/bin/sh
 set -e
-vnode start audited --memory 128M --cpus 2-3
+vnode start audited --memory 320M --cpus 2-3
 on audited sh -c 'uptime; cat /proc/interrupts /proc/iomem /proc/ioports; date; dmesg | wc -l'
 cat /sys/bus/pci/devices/*/config | wc -c
 echo 'the root writes to its UART' >/dev/console
@@ -26,7 +26,7 @@ on audited sh -c 'echo c >/proc/sysrq-trigger' || vnode wait audited --for dead 
 vnode restart audited
 vnode stop audited
 for way in 'reboot -f' 'poweroff -f' 'halt -f' 'echo b >/proc/sysrq-trigger'; do
-    vnode start audited --memory 128M --cpus 2-3
+    vnode start audited --memory 320M --cpus 2-3
     on audited sh -c "$way" || vnode wait audited --for dead --timeout 20
     vnode kill audited
 done

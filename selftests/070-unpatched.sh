@@ -59,7 +59,7 @@ deaths() {
 
 before=$(view)
 root=$(boot_id root)
-check 'a sibling with the patches' start sibling --cpus 3 --memory 128M
+check 'a sibling with the patches' start sibling --cpus 3 --memory $((128 + more))M
 sibling=$(boot_id sibling)
 with_sibling=$(view)
 

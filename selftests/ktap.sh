@@ -7,9 +7,18 @@
 ktap_number=0
 ktap_failed=0
 
-# A kernel with all checks takes that much longer, and so do the vnodes that run it.
+# A kernel with all checks takes that much longer, and so do the vnodes that run it; and its image
+# and what the checks note take that many MiB more.
 slow=1
-[ ! -e /sys/kernel/debug/kmemleak ] || slow=4
+more=0
+if [ -e /sys/kernel/debug/kmemleak ]; then
+    slow=4
+    more=192
+fi
+
+# shellcheck disable=SC2034 # Test files use it.
+# The smallest vnode: one that can just boot and run a few commands.
+small=$((64 + more))
 
 echo 'KTAP version 1'
 
