@@ -162,14 +162,27 @@ complaints() {
     grep -E 'WARNING:|BUG:|Oops|Call Trace|general protection|possible .* detected|inconsistent lock state|rcu_.*(stall|self-detected)|soft lockup|hung task|refcount_t:|KASAN: |kmemleak: [0-9]+ new|unchecked MSR|Bad page'
 }
 
+# leaks: a program that shows memory of its kernel that nothing points to any more, if it has kmemleak. That reports only
+# what is older than five seconds, and what two looks have found (Documentation/dev-tools/kmemleak.rst).
+# shellcheck disable=SC2016 # The kernel concerned expands it.
+leaks='
+file=/sys/kernel/debug/kmemleak
+[ -e $file ] || exit 0
+echo scan >$file
+sleep 6
+echo scan >$file
+cat $file'
+
 # sound NAME...: the kernels of the root and of these vnodes complain of nothing. Their logs forget,
 # but a warning and an oops mark a kernel for ever (Documentation/admin-guide/tainted-kernels.rst).
 sound() {
     is "$(dmesg | complaints)" '' "the root's kernel complains of nothing"
     is "$(($(cat /proc/sys/kernel/tainted) & (128 + 512)))" 0 'and never has'
+    is "$(sh -c "$leaks")" '' 'and loses no memory'
     for ktap_name; do
         is "$(vnode console "$ktap_name" | complaints)" '' "nor does that of $ktap_name"
         is "$(($(on "$ktap_name" cat /proc/sys/kernel/tainted) & (128 + 512)))" 0 'and never has'
+        is "$(on "$ktap_name" sh -c "$leaks")" '' 'and loses no memory'
     done
 }
 

@@ -7,7 +7,13 @@ use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 
-use crate::start::Source;
+use adeos_proto::abi;
+use adeos_proto::boot::fdt;
+use adeos_proto::boot::image::{self, PROBE_SIZE};
+use adeos_proto::boot::place::{place, PlaceError};
+use adeos_proto::id::PhysRange;
+
+use crate::start::{Source, MIN_MEMORY};
 use crate::sys;
 
 /// Devices that are no image.
@@ -27,6 +33,20 @@ pub(crate) struct Originals {
 }
 
 impl Originals {
+    /// Bytes of the smallest vnode that the two fit into, with all that a start adds to them.
+    pub(crate) fn needs(&self) -> Result<u64, String> {
+        let size = self.kernel.len() as u64;
+        let probe = self.kernel.get(..PROBE_SIZE).unwrap_or(&self.kernel);
+        let image = image::parse(probe, size).map_err(|error| error.describe().to_string())?;
+        let memory = PhysRange::new(1 << 32, MIN_MEMORY).ok_or("no such memory")?;
+        let (words, tree) = (abi::MAX_CMDLINE as u64, fdt::max_size(64) as u64);
+        match place(memory, &image, self.initrd.len() as u64, words, tree) {
+            Ok(_) => Ok(MIN_MEMORY),
+            Err(PlaceError::TooSmall { needed }) => Ok(needed),
+            Err(PlaceError::TooHigh) => Err("the kernel image fits nowhere".into()),
+        }
+    }
+
     /// Reads them.
     pub(crate) fn read(kernel: &str, initrd: &str) -> Result<Arc<Self>, String> {
         let read = |path: &str| fs::read(path).map_err(|error| format!("{path}: {error}"));

@@ -77,7 +77,7 @@ fn run() -> Result<(), String> {
     let options = options()?;
     let kmb = Device::open("/dev/kmb").map_err(|error| format!("/dev/kmb: {error}"))?;
     let arena = Arena::new().map_err(|error| error.to_string())?;
-    let world = World::look(&kmb, &arena)?;
+    let world = World::look(&kmb, &arena, options.originals.needs()?)?;
     let log = Log::open()?;
     let book = Arc::new(Shared::default());
     let done = Arc::new(AtomicBool::new(false));

@@ -285,6 +285,7 @@ mod tests {
         one_size: 64 << 20,
         lendable: 0x1c,
         offline: 0x20,
+        needs: 64 << 20,
         largest: 1 << 30,
     };
 

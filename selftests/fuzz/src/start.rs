@@ -73,7 +73,7 @@ impl StartPlan {
                 flags: side,
                 name: name_of(format!("fuzz{}", random.below(6)).as_bytes()),
                 cpus: [cpus, 0, 0, 0],
-                memory_size: random.pick(&[64, 64, 66, 96, 128]) << 20,
+                memory_size: world.needs + (random.pick(&[0, 0, 2, 32, 64]) << 20),
                 memory_base: u64::MAX,
                 ..Default::default()
             },

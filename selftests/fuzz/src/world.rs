@@ -24,16 +24,19 @@ pub(crate) struct World {
     pub(crate) lendable: u64,
     /// CPUs that the machine has and that are offline, and lent to nobody.
     pub(crate) offline: u64,
+    /// Bytes of the smallest vnode into which the real image and initial RAM disk fit.
+    pub(crate) needs: u64,
     /// Bytes of the largest vnode that fits.
     pub(crate) largest: u64,
 }
 
 impl World {
     /// Looks at the machine.
-    pub(crate) fn look(kmb: &Device, arena: &Arena) -> Result<Self, String> {
+    pub(crate) fn look(kmb: &Device, arena: &Arena, needs: u64) -> Result<Self, String> {
         let info = info(kmb, arena).map_err(|errno| format!("KMB_INFO: error {errno}"))?;
         let mut world = Self {
             lendable: first(&info.lendable),
+            needs,
             largest: info.pool_largest,
             ..Self::default()
         };

@@ -131,6 +131,9 @@ fn later(plan: &StartPlan, record: &abi::Start, world: &World) -> (Vec<i32>, Vec
     if let Source::Flipped(_) = plan.kernel {
         sometimes.extend([ENOEXEC, E2BIG, EFBIG, EINVAL]);
     }
+    if record.memory_size < world.needs {
+        sometimes.push(EFBIG);
+    }
     match plan.initrd {
         Source::Zeros(size) if size > record.memory_size => never.push(EFBIG),
         Source::Zeros(_) => sometimes.push(EFBIG),
