@@ -74,7 +74,7 @@ module! {
     params: {
         silent_ms: u32 {
             default: adeos_proto::liveness::SILENT_AFTER_MS,
-            description: "Time in ms after which a vnode with a CPU that gives no sign of life is dead",
+            description: "Time in ms after which a vnode with a CPU that gives no sign of life is dead (at least 600)",
         },
     },
 }
@@ -100,6 +100,7 @@ impl kernel::InPlaceModule for AdeosCore {
     fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
         core_state::init_statics();
         pin_init::pin_init_scope(|| {
+            check_parameters()?;
             let core = join()?;
             let is_root = core.identity().is_root();
             let own = core.identity().vnode;
@@ -143,6 +144,22 @@ impl kernel::InPlaceModule for AdeosCore {
             }))
         })
     }
+}
+
+/// EINVAL for a parameter that would call every vnode dead: a look at its beats that comes late adds
+/// as much as `MAX_STEP_MS` to a silence.
+fn check_parameters() -> Result {
+    let least = 2 * adeos_proto::liveness::MAX_STEP_MS;
+    let silent_ms = module_parameters::silent_ms.value();
+    if u64::from(silent_ms) < least {
+        pr_err!(
+            "silent_ms={} is too short: at least {} it has to be\n",
+            silent_ms,
+            least
+        );
+        return Err(EINVAL);
+    }
+    Ok(())
 }
 
 #[pinned_drop]

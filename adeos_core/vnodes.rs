@@ -252,9 +252,15 @@ impl Core {
             .set_boot_field(vnode, BootBlock::OFFSETS.go, 1);
     }
 
-    /// Moves a vnode on in its life. EBUSY when the event cannot happen now.
-    pub fn advance(&self, vnode: VnodeId, event: Event) -> Result {
-        self.table().lock().on(vnode, event)?;
+    /// Moves a vnode on in its life. ESTALE when that life is over and the number has another, EBUSY
+    /// when the event cannot happen now.
+    pub fn advance(&self, vnode: VnodeId, life: Generation, event: Event) -> Result {
+        let mut table = self.table().lock();
+        if table.entry(vnode)?.facts.generation != life {
+            return Err(ESTALE);
+        }
+        table.on(vnode, event)?;
+        drop(table);
         self.changed().notify_all();
         Ok(())
     }

@@ -8,7 +8,8 @@ use adeos_proto::abi;
 use adeos_proto::boot::cmdline::{
     self,
     CmdlineError,
-    CommandLine, //
+    CommandLine,
+    BROADCASTS, //
 };
 use adeos_proto::layout::entry;
 use kernel::prelude::*;
@@ -19,9 +20,6 @@ use kernel::str::CString;
 /// oopsed is not trusted to go on.
 const COMMON: &str = "nokaslr no5lvl nopv dis_ucode_ldr no_ipi_broadcast=1 apic_extnmi=none \
     8250.nr_uarts=0 mce=off tsc=reliable swiotlb=noforce panic=-1 oops=panic";
-
-/// The word that decides whether a kernel interrupts all CPUs of the machine.
-const BROADCASTS: &str = "no_ipi_broadcast";
 
 /// For kernels without the patches, whose platform code takes the machine for its own: no ACPI, no
 /// PCI, no HPET, and time by the root's word.

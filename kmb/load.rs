@@ -94,13 +94,15 @@ pub(crate) fn start(core: &Arc<Core>, spec: &Spec, faults: &Faults) -> Result<St
     make_executable(core, &life, &filled.memory, &placement, spec, faults)?;
     declare(core, &life, faults)?;
 
-    let mut vnode = Vnode::new(core.clone(), life.id(), region, cpus);
+    let mut vnode = Vnode::new(&life, region, cpus);
     let jumped = jump(core, &life, &filled.memory, &placement, spec, faults);
     // Step 7. From here on `vnode` scrubs the memory, after its CPUs have stopped.
     filled.keep();
     let mut result = Ok(());
     if let Err(error) = jumped.and_then(|()| faults.pass(step::STARTED)) {
         if vnode.take_back().is_ok() {
+            // The number went with the rest.
+            life.keep();
             return Err(error);
         }
         result = Err(EIO);

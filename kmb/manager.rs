@@ -101,23 +101,25 @@ pub(crate) fn kill(core: &Core, id: VnodeId, generation: u32) -> Result {
 fn claim(core: &Core, id: VnodeId, generation: u32) -> Result<Held> {
     let mut vnodes = VNODES.lock();
     let place = vnodes.get_mut(id.index()).ok_or(ENOENT)?;
-    let life = match place {
-        Place::Held(held) => held.generation,
-        Place::Ending(life) => *life,
-        Place::Empty => {
-            let facts = core.facts(id)?;
-            return Err(match facts.state {
-                State::Empty => ENOENT,
-                _ if generation != 0 && generation != facts.generation.0 => ESTALE,
-                _ => EBUSY,
-            });
+    let is_meant = |life: Generation| generation == 0 || generation == life.0;
+    match place {
+        Place::Held(held) if !is_meant(held.generation) => Err(ESTALE),
+        Place::Held(held) => {
+            let ending = Place::Ending(held.generation);
+            match core::mem::replace(place, ending) {
+                Place::Held(held) => Ok(held),
+                _ => Err(EBUSY),
+            }
         }
-    };
-    if generation != 0 && generation != life.0 {
-        return Err(ESTALE);
-    }
-    match core::mem::replace(place, Place::Ending(life)) {
-        Place::Held(held) => Ok(held),
-        _ => Err(EBUSY),
+        Place::Ending(life) if is_meant(*life) => Err(EBUSY),
+        // The number may have a new life already, which is being started.
+        Place::Ending(_) | Place::Empty => {
+            let facts = core.facts(id)?;
+            Err(match facts.state {
+                State::Empty => ENOENT,
+                _ if is_meant(facts.generation) => EBUSY,
+                _ => ESTALE,
+            })
+        }
     }
 }

@@ -57,12 +57,12 @@ impl Life {
 
     /// Its image is in place; from now on its CPUs may run.
     pub(crate) fn loaded(&self) -> Result {
-        self.core.advance(self.id, Event::Loaded)
+        self.core.advance(self.id, self.generation, Event::Loaded)
     }
 
     /// Its CPU is on the way.
     pub(crate) fn started(&self) -> Result {
-        self.core.advance(self.id, Event::Started)
+        self.core.advance(self.id, self.generation, Event::Started)
     }
 
     /// The start is done: the number stays taken. Which one, and which life of it.
@@ -75,8 +75,10 @@ impl Life {
 impl Drop for Life {
     fn drop(&mut self) {
         if !self.keep {
-            // Refused when `Vnode::take_back` has given it back already.
-            let _ = self.core.advance(self.id, Event::Reclaimed);
+            // Refused only while its CPU may run, and then the number has to stay taken.
+            let _ = self
+                .core
+                .advance(self.id, self.generation, Event::Reclaimed);
         }
     }
 }
@@ -86,14 +88,17 @@ impl Drop for Life {
 pub(crate) struct Vnode {
     core: Arc<Core>,
     id: VnodeId,
+    generation: Generation,
     held: Option<ManuallyDrop<(Region, LentCpus)>>,
 }
 
 impl Vnode {
-    pub(crate) fn new(core: Arc<Core>, id: VnodeId, region: Region, cpus: LentCpus) -> Self {
+    /// What the vnode of this life holds from the moment on at which its CPUs may run.
+    pub(crate) fn new(life: &Life, region: Region, cpus: LentCpus) -> Self {
         Self {
-            core,
-            id,
+            core: life.core.clone(),
+            id: life.id,
+            generation: life.generation,
             held: Some(ManuallyDrop::new((region, cpus))),
         }
     }
@@ -101,19 +106,29 @@ impl Vnode {
     /// Ends the vnode: its CPUs are stopped, its memory is as it was.
     pub(crate) fn stop(&self) {
         // Refused for a vnode that has ended by itself.
-        let _ = self.core.advance(self.id, Event::Died(Cause::Killed));
+        let _ = self
+            .core
+            .advance(self.id, self.generation, Event::Died(Cause::Killed));
     }
 
     /// Takes the vnode back whatever its state. EIO when a CPU does not stop and ENOMEM when its
     /// memory cannot be mapped for scrubbing: then it stays as it is, dead, and this can be tried
     /// again.
     pub(crate) fn take_back(&mut self) -> Result {
-        if let Some(held) = &self.held {
-            self.empty(&held.0)?;
+        let Some(held) = self.held.take() else {
+            return Ok(());
+        };
+        // The number comes first: who is given the CPUs or the memory next is not to find them
+        // in the table of vnodes still. The CPUs wait where a new life of the number does not write.
+        let emptied = self.empty(&held.0).and_then(|()| {
+            self.core
+                .advance(self.id, self.generation, Event::Reclaimed)
+        });
+        if let Err(error) = emptied {
+            self.held = Some(held);
+            return Err(error);
         }
-        drop(self.held.take().map(ManuallyDrop::into_inner));
-        // Refused when it has been given back before.
-        let _ = self.core.advance(self.id, Event::Reclaimed);
+        drop(ManuallyDrop::into_inner(held));
         Ok(())
     }
 

@@ -193,8 +193,11 @@ impl State {
             (Self::Empty, Event::Assigned) => Ok((Self::Ready, Action::None)),
             (Self::Ready, Event::Loaded) => Ok((Self::Loaded, Action::None)),
             // The image's entry has done its part. A kernel that is quicker than the root to
-            // say so has been heard of before.
-            (Self::Loaded | Self::Running, Event::Started) => Ok((self, Action::None)),
+            // say so has been heard of before, and may even have ended.
+            (
+                Self::Loaded | Self::Running | Self::Stopping | Self::Dead | Self::Failed,
+                Event::Started,
+            ) => Ok((self, Action::None)),
             (Self::Loaded, Event::SignOfLife) => Ok((Self::Running, Action::None)),
             (Self::Running | Self::Stopping, Event::SignOfLife) => Ok((self, Action::None)),
             (Self::Running | Self::Stopping, Event::StopAsked) => {

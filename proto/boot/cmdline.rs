@@ -23,6 +23,10 @@ pub struct CommandLine<const N: usize> {
     len: usize,
 }
 
+/// The parameter that decides whether a kernel interrupts all CPUs of the machine at once: not for
+/// the user to say.
+pub const BROADCASTS: &str = "no_ipi_broadcast";
+
 /// Whether a parameter's name stands anywhere in a line. The kernel takes `-` for `_` in names and
 /// drops quotes around words (kernel/params.c), so no sharper look is safe.
 pub fn mentions(line: &str, name: &str) -> bool {

@@ -34,10 +34,15 @@ const TABLE: [(State, [&str; 8]); 7] = [
     ),
     (
         State::Stopping,
-        ["-", "-", "-", "stopping", "stopping", "dead", "-", "-"],
+        [
+            "-", "-", "stopping", "stopping", "stopping", "dead", "-", "-",
+        ],
     ),
-    (State::Dead, ["-", "-", "-", "-", "-", "-", "-", "empty"]),
-    (State::Failed, ["-", "-", "-", "-", "-", "-", "-", "empty"]),
+    (State::Dead, ["-", "-", "dead", "-", "-", "-", "-", "empty"]),
+    (
+        State::Failed,
+        ["-", "-", "failed", "-", "-", "-", "-", "empty"],
+    ),
 ];
 
 #[test]

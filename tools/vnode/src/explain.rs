@@ -30,6 +30,11 @@ pub(crate) fn is_not_connected(error: &io::Error) -> bool {
     Errno::from_io_error(error) == Some(Errno::NOTCONN)
 }
 
+/// Whether the kernel says that somebody else has to do with a vnode at this moment.
+pub(crate) fn is_busy(error: &io::Error) -> bool {
+    Errno::from_io_error(error) == Some(Errno::BUSY)
+}
+
 /// Why a start failed.
 pub(crate) fn start(kmb: &Kmb, settings: &Settings, error: &io::Error) -> Failure {
     let name = &settings.name;
@@ -64,7 +69,7 @@ pub(crate) fn start(kmb: &Kmb, settings: &Settings, error: &io::Error) -> Failur
             abi::MAX_CMDLINE
         )),
         Some(Errno::INVAL) => failed("kmb.ko refuses one of the settings".into())
-            .help("`dmesg` says which; `vnode -V` compares the versions of tool and module"),
+            .help("`dmesg` may say which; `vnode -V` compares the versions of tool and module"),
         _ => failed(error.to_string()).help("`dmesg` may say more"),
     }
 }
@@ -172,7 +177,7 @@ pub(crate) fn target(what: &str, vnode: &Vnode, error: &io::Error) -> Failure {
             format!("{} is no longer there", vnode.name()),
         );
     }
-    if Errno::from_io_error(error) == Some(Errno::BUSY) {
+    if is_busy(error) {
         return Failure::failed(format!(
             "{} cannot be {what} now: it is being started or taken back by another program",
             vnode.name()

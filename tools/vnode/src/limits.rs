@@ -3,6 +3,7 @@
 //! What a vnode may be called and given: the checks that the command line and cluster files share.
 
 use adeos_proto::abi::MAX_CMDLINE;
+use adeos_proto::boot::cmdline;
 use adeos_proto::cpuset::{self, ParseError};
 use adeos_proto::id::{NameError, VnodeName, NAME_SIZE};
 
@@ -47,6 +48,12 @@ pub(crate) fn parse_append(text: &str) -> Result<String, String> {
             "{odd:?} has no place on a kernel command line: take printable ASCII"
         ));
     }
+    if cmdline::mentions(text, cmdline::BROADCASTS) {
+        return Err(format!(
+            "{} is not yours to say: a kernel that broadcasts interrupts reaches all the others",
+            cmdline::BROADCASTS
+        ));
+    }
     // The closing zero is counted.
     if text.len() >= MAX_CMDLINE {
         return Err(format!(
@@ -66,6 +73,7 @@ mod tests {
     fn a_command_line_is_printable_and_bounded() {
         assert!(parse_append("quiet init=/bin/sh").is_ok());
         assert!(parse_append("a\nb").is_err());
+        assert!(parse_append("quiet no-ipi-broadcast=0").is_err());
         assert!(parse_append("caf\u{e9}").is_err());
         assert!(parse_append(&"x".repeat(MAX_CMDLINE - 1)).is_ok());
         assert!(parse_append(&"x".repeat(MAX_CMDLINE)).is_err());

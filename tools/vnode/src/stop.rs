@@ -2,7 +2,7 @@
 
 //! Ending vnodes: `stop` asks, `kill` takes.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::cli::{Goal, StopArgs, WaitArgs};
 use crate::device::Kmb;
@@ -91,23 +91,39 @@ fn ask(kmb: &Kmb, vnode: &Vnode) -> Result<()> {
     }
 }
 
-/// Takes a vnode's CPUs and memory back. That somebody else has done so already is no failure.
+/// How long somebody else may take to take a vnode back.
+const OTHERS: Duration = Duration::from_secs(30);
+/// Time between two looks whether that is done, in ms, when nothing tells of it.
+const LOOK_MS: u32 = 100;
+
+/// Takes a vnode's CPUs and memory back. That somebody else has done so already, or is about it, is
+/// no failure.
 pub(crate) fn take_back(kmb: &Kmb, vnode: &Vnode) -> Result<()> {
-    match kmb.kill(vnode.number(), vnode.generation()) {
-        Ok(()) => {
-            say::progress(
-                vnode.name(),
-                &format!(
-                    "taken back: CPUs {}, {}",
-                    vnode.cpus(),
-                    crate::vnode::memory_words(vnode)
-                ),
-            );
-            Ok(())
+    let end = Instant::now() + OTHERS;
+    loop {
+        let count = kmb.info().map_or(0, |info| info.count);
+        let Err(error) = kmb.kill(vnode.number(), vnode.generation()) else {
+            break;
+        };
+        if explain::is_no_vnode(&error) {
+            return Ok(());
         }
-        Err(error) if explain::is_no_vnode(&error) => Ok(()),
-        Err(error) => Err(explain::target("taken back", vnode, &error)),
+        let is_ending = explain::is_busy(&error)
+            && vnode
+                .refresh(kmb)?
+                .is_none_or(|now| !now.is_being_started());
+        if !is_ending || Instant::now() >= end {
+            return Err(explain::target("taken back", vnode, &error));
+        }
+        // That it fails is no news: the next look tells.
+        let _ = kmb.wait(count, LOOK_MS);
     }
+    let what = crate::vnode::memory_words(vnode);
+    say::progress(
+        vnode.name(),
+        &format!("taken back: CPUs {}, {what}", vnode.cpus()),
+    );
+    Ok(())
 }
 
 fn stubborn(vnode: &Vnode, timeout: Duration) -> Failure {

@@ -115,6 +115,11 @@ impl Vnode {
         matches!(self.query.state, state::DEAD | state::FAILED)
     }
 
+    /// Whether its start has not come to the point where its CPUs may run.
+    pub(crate) fn is_being_started(&self) -> bool {
+        self.query.state == state::READY
+    }
+
     /// Whether it takes commands.
     pub(crate) fn is_ready(&self) -> bool {
         !self.is_over() && self.progress() == layout::state::READY
