@@ -30,7 +30,7 @@ chmod 755 "$work/qemu-system-x86_64"
 
 # loads OPTION...: what the script says of a machine with these options.
 loads() {
-    "$top/scripts/cluster" run --no-vnodes --timeout 100 "$@" "$work/script" 2>&1
+    "$top/scripts/cluster" run --no-vnodes --timeout $((100 * slow)) "$@" "$work/script" 2>&1
 }
 
 # refused REASON DESC SAID: the module was refused for that reason and left nothing.

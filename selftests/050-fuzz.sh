@@ -42,7 +42,7 @@ remark "seed $seed"
 echo 100000 >/proc/sys/vm/percpu_pagelist_high_fraction
 echo 0 >/sys/devices/system/cpu/cpu5/online
 before=$(view)
-check 'a vnode to live through it' start one --cpus 1 --memory $((128 + more))M --above-4g
+check 'a vnode to live through it' start one --cpus 1 --memory "${small}M" --above-4g
 one=$(boot_id one)
 with_one=$(view)
 

@@ -22,12 +22,12 @@ vnode start audited --memory 320M --cpus 2-3
 on audited sh -c 'uptime; cat /proc/interrupts /proc/iomem /proc/ioports; date; dmesg | wc -l'
 cat /sys/bus/pci/devices/*/config | wc -c
 echo 'the root writes to its UART' >/dev/console
-on audited sh -c 'echo c >/proc/sysrq-trigger' || vnode wait audited --for dead --timeout 20
+on audited sh -c 'echo c >/proc/sysrq-trigger' || vnode wait audited --for dead --timeout 60
 vnode restart audited
 vnode stop audited
 for way in 'reboot -f' 'poweroff -f' 'halt -f' 'echo b >/proc/sysrq-trigger'; do
     vnode start audited --memory 320M --cpus 2-3
-    on audited sh -c "$way" || vnode wait audited --for dead --timeout 20
+    on audited sh -c "$way" || vnode wait audited --for dead --timeout 60
     vnode kill audited
 done
 END
@@ -76,7 +76,7 @@ audit() {
     exec 9<>"$work/$1.trace"
     awk -f "$work/count.awk" "$work/$1.trace" >"$work/$1.counts" 9>&- &
     counter=$!
-    "$top/scripts/cluster" run --config /dev/null --timeout 200 \
+    "$top/scripts/cluster" run --config /dev/null --timeout $((200 * slow)) \
         --add-kernel plain --append pci=nommconf --qemu \
         "-trace memory_region_ops_read -trace memory_region_ops_write -D $work/$1.trace" \
         "$work/$1" >"$work/said" 2>&1 9>&-

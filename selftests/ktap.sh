@@ -8,10 +8,11 @@ ktap_number=0
 ktap_failed=0
 
 # A kernel with all checks takes that much longer, and so do the vnodes that run it; and its image
-# and what the checks note take that many MiB more.
+# and what the checks note take that many MiB more. A test that runs here and not in a cluster has no
+# such kernel to ask, but the name of its variant.
 slow=1
 more=0
-if [ -e /sys/kernel/debug/kmemleak ]; then
+if [ -e /sys/kernel/debug/kmemleak ] || [ "${ADEOS_VARIANT:-}" = debug ]; then
     slow=4
     more=192
 fi
@@ -154,35 +155,41 @@ view() {
 
 # console NAME: what a vnode has said in its present life.
 console() {
-    vnode console "$1" | awk '/Linux version/ { text = "" } { text = text $0 "\n" } END { printf "%s", text }'
+    vnode console "$1" |
+        awk '/Linux version/ { text = "" } { text = text $0 "\n" } END { printf "%s", text }'
 }
 
 # complaints: what of a kernel's log on standard input tells of a bug.
 complaints() {
-    grep -E 'WARNING:|BUG:|Oops|Call Trace|general protection|possible .* detected|inconsistent lock state|rcu_.*(stall|self-detected)|soft lockup|hung task|refcount_t:|KASAN: |kmemleak: [0-9]+ new|unchecked MSR|Bad page'
+    grep -E -e 'WARNING:|BUG:|Oops|Call Trace|general protection|refcount_t:|KASAN: |Bad page' \
+        -e 'possible .* detected|inconsistent lock state|rcu_.*(stall|self-detected)' \
+        -e 'soft lockup|hung task|kmemleak: [0-9]+ new|unchecked MSR'
 }
 
-# leaks: a program that shows memory of its kernel that nothing points to any more, if it has kmemleak. That reports only
-# what is older than five seconds, and what two looks have found (Documentation/dev-tools/kmemleak.rst).
+# leaks: a program that shows memory of its kernel that nothing points to any more, if it has kmemleak,
+# and says that it has looked. What is reported is older than five seconds, and two looks have found
+# it (Documentation/dev-tools/kmemleak.rst).
 # shellcheck disable=SC2016 # The kernel concerned expands it.
 leaks='
 file=/sys/kernel/debug/kmemleak
-[ -e $file ] || exit 0
-echo scan >$file
-sleep 6
-echo scan >$file
-cat $file'
+if [ -e $file ]; then
+    echo scan >$file || echo kmemleak is off
+    sleep 6
+    echo scan >$file || echo kmemleak is off
+    cat $file
+fi
+echo done'
 
 # sound NAME...: the kernels of the root and of these vnodes complain of nothing. Their logs forget,
 # but a warning and an oops mark a kernel for ever (Documentation/admin-guide/tainted-kernels.rst).
 sound() {
     is "$(dmesg | complaints)" '' "the root's kernel complains of nothing"
     is "$(($(cat /proc/sys/kernel/tainted) & (128 + 512)))" 0 'and never has'
-    is "$(sh -c "$leaks")" '' 'and loses no memory'
+    is "$(sh -c "$leaks")" "done" 'and loses no memory'
     for ktap_name; do
         is "$(vnode console "$ktap_name" | complaints)" '' "nor does that of $ktap_name"
         is "$(($(on "$ktap_name" cat /proc/sys/kernel/tainted) & (128 + 512)))" 0 'and never has'
-        is "$(on "$ktap_name" sh -c "$leaks")" '' 'and loses no memory'
+        is "$(on "$ktap_name" sh -c "$leaks")" "done" 'and loses no memory'
     done
 }
 

@@ -86,9 +86,12 @@ fn run() -> Result<(), String> {
         move || log.count(&done)
     });
 
-    hammer(&options, &book, world)?;
+    let hammered = hammer(&options, &book, world);
     let mut book = book.open();
-    take_back(&kmb, &arena, world, &mut book)?;
+    // What threads have found tells more than what came of it, and is told with it.
+    let taken_back = take_back(&kmb, &arena, world, &mut book);
+    book.wrong
+        .extend(hammered.err().into_iter().chain(taken_back.err()));
     done.store(true, Ordering::Release);
     let fired = counter.join().map_err(|_| "a thread has panicked")??;
     report(options.seed, &book, &fired)

@@ -130,7 +130,7 @@ impl StartPlan {
             4095,
         ]);
         self.text = words(random, len as usize);
-        match random.below(4) {
+        match random.below(5) {
             0 => self.text_spot = Spot::Nowhere(random.nowhere()),
             1 => self.text_spot = Spot::Partly(random.below(len + 1)),
             2 => {
@@ -138,6 +138,7 @@ impl StartPlan {
                 let middle = self.text.len() / 2;
                 self.text.splice(middle..middle, [b'a', bad, b'a']);
             }
+            3 => self.text = b"quiet no-ipi_broadcast=0".to_vec(),
             _ => {}
         }
     }

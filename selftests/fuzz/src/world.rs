@@ -24,7 +24,8 @@ pub(crate) struct World {
     pub(crate) lendable: u64,
     /// CPUs that the machine has and that are offline, and lent to nobody.
     pub(crate) offline: u64,
-    /// Bytes of the smallest vnode into which the real image and initial RAM disk fit.
+    /// Bytes of the smallest vnode that a start asks for: the real image and initial RAM disk fit,
+    /// and the vnode that is there shows that a kernel can live in so much.
     pub(crate) needs: u64,
     /// Bytes of the largest vnode that fits.
     pub(crate) largest: u64,
@@ -36,7 +37,6 @@ impl World {
         let info = info(kmb, arena).map_err(|errno| format!("KMB_INFO: error {errno}"))?;
         let mut world = Self {
             lendable: first(&info.lendable),
-            needs,
             largest: info.pool_largest,
             ..Self::default()
         };
@@ -54,6 +54,7 @@ impl World {
             world.one_cpus = first(&facts.cpus);
             world.one_base = facts.memory_base;
             world.one_size = facts.memory_size;
+            world.needs = needs.max(facts.memory_size);
         }
         let all = (1u64 << sys::cpus().min(63)) - 1;
         world.offline = all & !1 & !world.lendable & !first(&info.lent);

@@ -125,7 +125,8 @@ fn later(plan: &StartPlan, record: &abi::Start, world: &World) -> (Vec<i32>, Vec
     } else if plan.text.len() + OWN_WORDS.end > room {
         sometimes.push(E2BIG);
     }
-    if !plan.text.iter().all(|byte| (0x20..0x7f).contains(byte)) {
+    let is_broadcast = plan.text.ends_with(b"broadcast=0");
+    if is_broadcast || !plan.text.iter().all(|byte| (0x20..0x7f).contains(byte)) {
         never.push(EINVAL);
     }
     if let Source::Flipped(_) = plan.kernel {
