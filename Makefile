@@ -43,7 +43,7 @@ modules: kernel ## Builds our modules into build/VARIANT/modules
 
 tools: setup ## Builds the vnode tool, static, and what the harness needs
 	@RUSTFLAGS='-C target-feature=+crt-static' \
-		cargo build --quiet --release --target $(vnode_target) -p vnode -p consoles
+		cargo build --quiet --locked --release --target $(vnode_target) -p vnode -p consoles
 
 rootfs: modules tools ## Gathers kernel and file system in build/VARIANT
 	@scripts/rootfs $(VARIANT)
@@ -75,8 +75,8 @@ bench: build ## Figures, each against what one would pick instead
 	@scripts/bench
 
 test: setup ## The tests that need no cluster
-	@cargo nextest run
-	@cargo test --quiet --doc
+	@cargo nextest run --locked
+	@cargo test --quiet --locked --doc
 
 fmt: ## Formats all Rust
 	@find . -name '*.rs' -not -path './build/*' -not -path './target/*' -print0 | \
