@@ -27,6 +27,7 @@ mod machine;
 mod mapping;
 mod pool;
 mod portal;
+mod quarantine;
 mod unpatched;
 pub mod user;
 mod vnodes;

@@ -7,11 +7,7 @@
 //! `remove_cpu` and `add_cpu`; none of ours is held there.
 
 use crate::ffi;
-use crate::mapping::Mapping;
 use adeos_proto::cpuset::CpuSet;
-use adeos_proto::id::VnodeId;
-use adeos_proto::layout;
-use adeos_proto::window::Window;
 use kernel::bindings;
 use kernel::error::to_result;
 use kernel::prelude::*;
@@ -124,61 +120,6 @@ impl StartCpus {
     pub fn startup(&self, apic_id: u32, page: u8) {
         // SAFETY: As for `init`.
         unsafe { ffi::adeos_icr_write(ICR_STARTUP | u32::from(page), apic_id) };
-    }
-}
-
-/// Where stopped CPUs wait: real-mode code of a page below 1 MiB that counts the CPUs which have
-/// come to it. `cli; lock incw %cs:0x40; 1: hlt; jmp 1b`.
-const WAITING_ROOM: [u8; 11] = [
-    0xfa, 0x2e, 0xf0, 0xff, 0x06, 0x40, 0x00, 0xf4, 0xeb, 0xfd, 0x90,
-];
-/// Where it counts.
-const WAITING_COUNT: usize = 0x40;
-/// How often, 1 ms apart, it is looked whether a CPU has come.
-const WAITING_TRIES: u32 = 2000;
-
-impl StartCpus {
-    /// Stops CPUs and proves it: each is sent to a waiting room in the vnode's low memory and
-    /// counted there, so that none executes anything of its kernel any more when this returns.
-    /// Process context; sleeps. EIO when one does not come.
-    pub fn quarantine(
-        &self,
-        apic_ids: impl Iterator<Item = u32> + Clone,
-        vnode: VnodeId,
-    ) -> Result {
-        let page = layout::low_slot(vnode) + layout::LOW_WAITING_ROOM;
-        let number = u8::try_from(page / kernel::page::PAGE_SIZE as u64)?;
-        let low = Mapping::low(vnode)?;
-        let part = low.part(layout::LOW_WAITING_ROOM as usize, kernel::page::PAGE_SIZE);
-
-        apic_ids.clone().for_each(|id| self.init(id));
-        part.write(0, &WAITING_ROOM);
-        part.store_release(WAITING_COUNT, 0);
-        for (come, apic_id) in apic_ids.enumerate() {
-            if !self.call_in(apic_id, number, || {
-                part.load_acquire(WAITING_COUNT) as usize > come
-            }) {
-                pr_err!("the CPU with APIC id {:#x} does not stop\n", apic_id);
-                return Err(EIO);
-            }
-        }
-        Ok(())
-    }
-
-    /// Starts a stopped CPU in the waiting room; whether it has come. A second STARTUP is for one
-    /// that missed the first, as everywhere (SDM volume 3, section 10.4.4); it does nothing to a
-    /// CPU that runs.
-    fn call_in(&self, apic_id: u32, page: u8, has_come: impl Fn() -> bool) -> bool {
-        for attempt in 0..WAITING_TRIES {
-            if attempt % 100 == 0 {
-                self.startup(apic_id, page);
-            }
-            if has_come() {
-                return true;
-            }
-            kernel::time::delay::fsleep(kernel::time::Delta::from_micros(1000));
-        }
-        false
     }
 }
 

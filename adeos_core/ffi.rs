@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The C functions of `shim.c` and of the kernel patches, declared; nothing else.
+//! The C functions of `shim.c` and of the kernel patches and the code of `waiting_room.S`, declared; nothing else.
 
 use kernel::ffi::{
     c_char,
@@ -24,6 +24,13 @@ extern "C" {
     pub(crate) fn adeos_remove_views(dir: *mut c_void);
     pub(crate) fn adeos_register_console();
     pub(crate) fn adeos_unregister_console();
+}
+
+// waiting_room.S
+extern "C" {
+    pub(crate) static adeos_waiting_room: u8;
+    pub(crate) static adeos_waiting_room_end: u8;
+    pub(crate) static adeos_waiting_room_guest: u8;
 }
 
 // arch/x86/include/asm/adeos.h
