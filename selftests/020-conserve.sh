@@ -19,12 +19,6 @@ random() {
     echo $(($(od -An -tu4 -N4 /dev/urandom) % $1))
 }
 
-# kilobytes KEY: a line of /proc/meminfo, with all that can be given back given back.
-kilobytes() {
-    echo 3 >/proc/sys/vm/drop_caches
-    awk -v key="$1:" '$1 == key { print $2 }' /proc/meminfo
-}
-
 # memory_at_base: what lies there, for as long as the smallest vnode.
 memory_at_base() {
     dd if=/dev/mem bs=2M skip=$((base >> 21)) count=$((small / 2)) 2>/dev/null

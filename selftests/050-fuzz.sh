@@ -23,13 +23,6 @@ reaches() {
     within "$(sed -n "s/^reached:.* $1=\([0-9]*\).*/\1/p" /tmp/answers)" "$2" 1000000 "$3: $2 times"
 }
 
-# kilobytes KEY: a line of /proc/meminfo, with all that can be given back given back.
-kilobytes() {
-    echo 3 >/proc/sys/vm/drop_caches
-    echo 1 >/proc/sys/vm/stat_refresh
-    awk -v key="$1:" '$1 == key { print $2 }' /proc/meminfo
-}
-
 # files: how many files are open in the root.
 files() {
     cut -f 1 /proc/sys/fs/file-nr
@@ -38,8 +31,6 @@ files() {
 seed=$(od -An -tu4 -N4 /dev/urandom | tr -d ' ')
 remark "seed $seed"
 
-# Free pages that CPUs keep for themselves are up to 30 MB, and would hide what is lost.
-echo 100000 >/proc/sys/vm/percpu_pagelist_high_fraction
 echo 0 >/sys/devices/system/cpu/cpu5/online
 before=$(view)
 check 'a vnode to live through it' start one --cpus 1 --memory "${small}M" --above-4g

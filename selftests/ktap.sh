@@ -153,6 +153,15 @@ view() {
     grep -c memremap /proc/vmallocinfo
 }
 
+# kilobytes KEY: a line of /proc/meminfo, with all that can be given back given back. Free pages that
+# CPUs keep for themselves are up to 30 MB, and would hide what is lost.
+kilobytes() {
+    echo 100000 >/proc/sys/vm/percpu_pagelist_high_fraction
+    echo 3 >/proc/sys/vm/drop_caches
+    echo 1 >/proc/sys/vm/stat_refresh
+    awk -v key="$1:" '$1 == key { print $2 }' /proc/meminfo
+}
+
 # console NAME: what a vnode has said in its present life.
 console() {
     vnode console "$1" |
