@@ -231,6 +231,13 @@ impl Window for Part<'_> {
             .map_or(0, |number| number.xchg(value, Full))
     }
 
+    fn compare_exchange64(&self, offset: usize, current: u64, new: u64) -> Result<u64, u64> {
+        match self.number64(offset) {
+            Some(number) => number.cmpxchg(current, new, Full),
+            None => Err(!current),
+        }
+    }
+
     fn read(&self, offset: usize, to: &mut [u8]) {
         if let Some(address) = self.check(offset, to.len()) {
             // SAFETY: `check` says that as many bytes are mapped there; `to` is memory of this

@@ -37,6 +37,11 @@ pub trait Window {
     /// Replaces a number and returns what was there before; a full barrier.
     fn swap64(&self, offset: usize, value: u64) -> u64;
 
+    /// Replaces a number if it is `current`; what was there before, as an error when it was another
+    /// one. A full barrier either way. A window that does not have the number answers as if it were
+    /// another one.
+    fn compare_exchange64(&self, offset: usize, current: u64, new: u64) -> Result<u64, u64>;
+
     /// Copies bytes out of the window.
     fn read(&self, offset: usize, to: &mut [u8]);
 

@@ -69,6 +69,9 @@ impl Window for Racing<'_> {
     fn swap64(&self, _: usize, _: u64) -> u64 {
         unreachable!("a reader stores nothing");
     }
+    fn compare_exchange64(&self, _: usize, _: u64, _: u64) -> Result<u64, u64> {
+        unreachable!("a reader stores nothing");
+    }
     fn read(&self, offset: usize, to: &mut [u8]) {
         let (first, rest) = to.split_at_mut(to.len() / 2);
         self.memory.read(offset, first);

@@ -72,6 +72,10 @@ impl Window for Shared {
         unreachable!("the ring has no 64-bit number")
     }
 
+    fn compare_exchange64(&self, _: usize, _: u64, _: u64) -> Result<u64, u64> {
+        unreachable!("the ring has no 64-bit number")
+    }
+
     fn read(&self, offset: usize, to: &mut [u8]) {
         for (byte, cell) in to.iter_mut().zip(&self.bytes[offset - RING.data..]) {
             // SAFETY: the pointer is valid, and loom fails the test if somebody writes meanwhile.

@@ -67,6 +67,15 @@ impl Window for Cells {
         before
     }
 
+    fn compare_exchange64(&self, offset: usize, current: u64, new: u64) -> Result<u64, u64> {
+        let before = self.load_acquire64(offset);
+        if before != current {
+            return Err(before);
+        }
+        self.store_release64(offset, new);
+        Ok(before)
+    }
+
     fn read(&self, offset: usize, to: &mut [u8]) {
         let bytes = self.0.borrow();
         if let Some(from) = bytes.get(offset..offset.saturating_add(to.len())) {
@@ -150,6 +159,14 @@ impl Window for Dying<'_> {
             self.memory.swap64(offset, value)
         } else {
             self.memory.load_acquire64(offset)
+        }
+    }
+
+    fn compare_exchange64(&self, offset: usize, current: u64, new: u64) -> Result<u64, u64> {
+        if self.lives() {
+            self.memory.compare_exchange64(offset, current, new)
+        } else {
+            Err(self.memory.load_acquire64(offset))
         }
     }
 

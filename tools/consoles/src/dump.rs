@@ -170,6 +170,10 @@ impl Window for Slot<'_> {
         self.load_acquire64(offset)
     }
 
+    fn compare_exchange64(&self, offset: usize, _current: u64, _new: u64) -> Result<u64, u64> {
+        Err(self.load_acquire64(offset))
+    }
+
     fn read(&self, offset: usize, to: &mut [u8]) {
         let end = offset.saturating_add(to.len());
         if let Some(from) = self.0.get(offset..end) {
