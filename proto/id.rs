@@ -138,6 +138,15 @@ impl VnodeName {
     }
 }
 
+/// One life of a vnode: what owns things in shared memory, and whom messages are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Life {
+    /// The vnode.
+    pub vnode: VnodeId,
+    /// Which of its lives.
+    pub generation: Generation,
+}
+
 /// A range of physical memory, `base..base + size` in bytes; never empty and never wrapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PhysRange {

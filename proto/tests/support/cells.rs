@@ -68,7 +68,12 @@ impl Window for Cells {
     }
 
     fn compare_exchange64(&self, offset: usize, current: u64, new: u64) -> Result<u64, u64> {
-        let before = self.load_acquire64(offset);
+        let is_there = offset % 8 == 0 && offset.saturating_add(8) <= self.size();
+        let before = if is_there {
+            self.load_acquire64(offset)
+        } else {
+            !current
+        };
         if before != current {
             return Err(before);
         }
