@@ -23,6 +23,8 @@ pub mod id;
 pub mod layout;
 pub mod lifecycle;
 pub mod liveness;
+pub mod lock;
+pub mod mover;
 pub mod record;
 pub mod region;
 pub mod ring;
