@@ -16,6 +16,7 @@
 
 pub mod abi;
 pub mod boot;
+pub mod bridge;
 pub mod channel;
 pub mod console;
 pub mod cpuset;
@@ -25,6 +26,7 @@ pub mod lifecycle;
 pub mod liveness;
 pub mod lock;
 pub mod mover;
+pub mod portal;
 pub mod record;
 pub mod region;
 pub mod ring;
