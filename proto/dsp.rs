@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The distributed sharing protocol: how nanokernels ask each other, and tell each other things.
+//!
+//! Paper section 4, "Distributed sharing protocol"; docs/dsp.md is the specification. [`Dsp`] is
+//! one vnode's end of all of it: views of the membership, messages and time come in; messages,
+//! ended requests and broken peers come out as values ([`Event`]), and what to do with them is
+//! for the caller. It takes no lock and calls nobody: one caller at a time.
+//!
+//! What a peer does in its rings costs nobody else anything: its messages are counted against
+//! its own share of a turn, what makes no sense is dropped and counted, and an index that makes
+//! no sense breaks the link to that peer alone.
+
+pub mod calls;
+pub mod links;
+pub mod mailbox;
+pub mod message;
+mod peer;
+pub mod route;
+mod turn;
+
+pub use calls::{Cookie, Ended, Outcome};
+pub use message::{Payload, Refusal, MAX_PAYLOAD};
+pub use peer::Counters;
+pub use route::{Area, Handler, RouteError};
+pub use turn::{Event, Request, Turn, QUANTUM, TURN};
+
+use crate::id::{Life, VnodeId, MAX_VNODES};
+use crate::membership::{bit, Mask, View};
+use crate::window::Window;
+use calls::{Calls, Loss, MAX_PER_PEER};
+use mailbox::PushError;
+use message::{Kind, Message};
+use peer::Peer;
+use route::Routes;
+
+/// Why something was not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendError {
+    /// This life is no member, or the vnode is this one.
+    Gone,
+    /// The root has not opened the ring to it yet: one of the two is still to let go of the
+    /// other's last life.
+    NotOpen,
+    /// The ring has no room now.
+    Full,
+    /// As many requests wait for answers as can, in all or of this vnode.
+    TooManyCalls,
+    /// The vnode has written nonsense into its rings; it is lost until its next life.
+    Broken,
+}
+
+/// One vnode's end of the protocol, with up to `CALLS` requests that wait and up to `SERVICES`
+/// services.
+#[derive(Debug)]
+pub struct Dsp<const CALLS: usize, const SERVICES: usize> {
+    me: Life,
+    peers: [Peer; MAX_VNODES],
+    calls: Calls<CALLS>,
+    routes: Routes<SERVICES>,
+    /// Peers whose rings may hold something.
+    waiting: Mask,
+    /// Peers that have broken and are yet to be reported.
+    broken: Mask,
+    /// Whose turn it is.
+    current: usize,
+    /// Messages that it may still take before the next one's turn.
+    quantum: u32,
+}
+
+impl<const CALLS: usize, const SERVICES: usize> Dsp<CALLS, SERVICES> {
+    /// An end without peers and services. The first cookie is to be beyond any that an earlier
+    /// load has used in this life: the time-stamp counter is.
+    pub const fn new(me: Life, first_cookie: u64) -> Self {
+        Self {
+            me,
+            peers: [Peer::ABSENT; MAX_VNODES],
+            calls: Calls::new(first_cookie),
+            routes: Routes::new(),
+            waiting: 0,
+            broken: 0,
+            current: 0,
+            quantum: QUANTUM,
+        }
+    }
+
+    /// Registers a service; its messages come with this handler's number from now on.
+    pub fn register(
+        &mut self,
+        area: Area,
+        service: u16,
+        handler: Handler,
+    ) -> Result<(), RouteError> {
+        self.routes.add(area, service, handler)
+    }
+
+    /// Takes a service out and returns its handler; requests for it are refused from now on.
+    pub fn unregister(&mut self, service: u16) -> Option<Handler> {
+        self.routes.remove(service)
+    }
+
+    /// Takes a view over: closes the rings of lives that are not in it, and makes the requests
+    /// that wait for them fail. After this, and after what the caller itself holds of those
+    /// lives is let go of, the view can be acknowledged. A view without this life ends all links.
+    pub fn on_view(&mut self, view: &View) {
+        let is_member = view.contains(self.me);
+        for (vnode, peer) in VnodeId::all().zip(self.peers.iter_mut()) {
+            let life = view
+                .life(vnode)
+                .filter(|_| is_member && vnode != self.me.vnode);
+            if peer.become_life(life) {
+                self.calls.doom(vnode, Loss::Gone);
+                self.broken &= !bit(vnode);
+                self.waiting |= bit(vnode);
+            }
+        }
+    }
+
+    /// The life of a vnode that can be sent to, if there is one.
+    pub fn life_of(&self, vnode: VnodeId) -> Option<Life> {
+        self.peers.get(vnode.index())?.life(vnode)
+    }
+
+    /// Says something without an answer.
+    pub fn tell<W: Window>(
+        &mut self,
+        window: &W,
+        to: Life,
+        service: u16,
+        payload: &Payload,
+    ) -> Result<(), SendError> {
+        let message = Message::carrying(Kind::OneWay, service, payload);
+        self.send(window, to, message, MAX_PER_PEER)
+    }
+
+    /// Asks a service. The request ends exactly once: as an [`Event::Ended`] or from
+    /// [`next_ended`](Self::next_ended), unless it is cancelled before.
+    pub fn request<W: Window>(
+        &mut self,
+        window: &W,
+        to: Life,
+        service: u16,
+        payload: &Payload,
+        deadline_ns: u64,
+    ) -> Result<Cookie, SendError> {
+        if self.life_of(to.vnode) != Some(to) {
+            return Err(SendError::Gone);
+        }
+        let cookie = self
+            .calls
+            .begin(to, service, deadline_ns)
+            .map_err(|_| SendError::TooManyCalls)?;
+        let mut message = Message::carrying(Kind::Request, service, payload);
+        message.cookie = cookie.0;
+        self.send(window, to, message, MAX_PER_PEER)
+            .inspect_err(|_| {
+                self.calls.cancel(cookie);
+            })?;
+        Ok(cookie)
+    }
+
+    /// Answers a request, once. The one who asked may have gone, or given up: then the answer
+    /// fails or is dropped there. After `Full` it can be tried again.
+    pub fn reply<W: Window>(
+        &mut self,
+        window: &W,
+        request: &Request,
+        status: i32,
+        payload: &Payload,
+    ) -> Result<(), SendError> {
+        let mut message = Message::carrying(Kind::Reply, request.service, payload);
+        message.cookie = request.cookie.0;
+        message.status = status;
+        self.send(window, request.from, message, 0)
+    }
+
+    /// Gives a request up; its answer will be dropped. Says whether it had not ended yet.
+    pub fn cancel(&mut self, cookie: Cookie) -> bool {
+        self.calls.cancel(cookie)
+    }
+
+    /// The next request that has ended without an answer: by the clock, by a death, or by a
+    /// broken link. To be called until there is none.
+    pub fn next_ended(&mut self, now_ns: u64) -> Option<Ended> {
+        self.calls.next_ended(now_ns)
+    }
+
+    /// When [`next_ended`](Self::next_ended) is to be called next at the latest; 0 for now.
+    pub fn next_deadline_ns(&self) -> Option<u64> {
+        self.calls.next_deadline_ns()
+    }
+
+    /// Requests that have not ended.
+    pub fn outstanding(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// What has been counted of one vnode, over all its lives.
+    pub fn counters(&self, vnode: VnodeId) -> Counters {
+        self.peers
+            .get(vnode.index())
+            .map_or_else(Counters::default, |peer| peer.counters)
+    }
+
+    /// Sends a message that leaves at least `spare` places of the ring free.
+    fn send<W: Window>(
+        &mut self,
+        window: &W,
+        to: Life,
+        mut message: Message,
+        spare: u32,
+    ) -> Result<(), SendError> {
+        let me = self.me;
+        let peer = self
+            .peers
+            .get_mut(to.vnode.index())
+            .ok_or(SendError::Gone)?;
+        if peer.life(to.vnode) != Some(to) {
+            return Err(SendError::Gone);
+        }
+        if peer.is_broken() {
+            return Err(SendError::Broken);
+        }
+        let sender = peer
+            .sender(window, me, to.vnode)
+            .ok_or(SendError::NotOpen)?;
+        message.sender = me.generation.0;
+        message.receiver = to.generation.0;
+        match sender.push(window, &message, spare) {
+            Ok(()) => {
+                peer.counters.sent = peer.counters.sent.wrapping_add(1);
+                Ok(())
+            }
+            Err(PushError::Full) => {
+                peer.counters.full = peer.counters.full.wrapping_add(1);
+                Err(SendError::Full)
+            }
+            Err(PushError::Corrupt) => {
+                self.give_up(to.vnode);
+                Err(SendError::Broken)
+            }
+        }
+    }
+
+    /// Breaks the link to a vnode until its next life.
+    fn give_up(&mut self, vnode: VnodeId) {
+        if let Some(peer) = self.peers.get_mut(vnode.index()) {
+            peer.give_up();
+        }
+        self.calls.doom(vnode, Loss::Broken);
+        self.broken |= bit(vnode);
+        self.waiting &= !bit(vnode);
+    }
+}

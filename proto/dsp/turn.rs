@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Receiving: a bounded number of messages at a time, some of each sender in turn, and what
+//! becomes of each.
+
+use super::calls::{Cookie, Ended, Outcome, MAX_PER_PEER};
+use super::mailbox::CAPACITY;
+use super::message::{Kind, Message, Payload, Refusal, VERSION};
+use super::route::Handler;
+use super::Dsp;
+use crate::id::{Life, VnodeId, MAX_VNODES};
+use crate::membership::{bit, has, Mask};
+use crate::window::Window;
+
+/// Messages that are taken in one turn at most, those that are dropped among them.
+pub const TURN: u32 = 64;
+/// Messages of one sender that are taken before the next sender is looked at.
+pub const QUANTUM: u32 = 8;
+
+const _: () = assert!(QUANTUM <= TURN && MAX_PER_PEER < CAPACITY);
+
+/// A request that came in and wants a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Who asks.
+    pub from: Life,
+    /// Which service.
+    pub service: u16,
+    pub(super) cookie: Cookie,
+}
+
+/// Something that has happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A message that wants no answer.
+    Told {
+        /// Who says it.
+        from: Life,
+        /// Which service it is for.
+        service: u16,
+        /// Whose that is.
+        handler: Handler,
+        /// What it says.
+        payload: Payload,
+    },
+    /// A request: the handler answers it now or later, by [`Dsp::reply`].
+    Asked {
+        /// What to answer.
+        request: Request,
+        /// Whose the service is.
+        handler: Handler,
+        /// What it says.
+        payload: Payload,
+    },
+    /// A request of ours has been answered.
+    Ended(Ended),
+    /// This life has written nonsense into its rings: nothing goes to it or comes from it any
+    /// more. Reported once; the root is to be told.
+    Broken(Life),
+}
+
+/// How much of a turn is left.
+#[derive(Debug)]
+pub struct Turn {
+    messages: u32,
+}
+
+impl Turn {
+    /// A turn of [`TURN`] messages.
+    pub const fn new() -> Self {
+        Self { messages: TURN }
+    }
+
+    /// Whether it ended because enough was done, and not because nothing was left: then there
+    /// has to be another one, without waiting for a portal.
+    pub const fn is_spent(&self) -> bool {
+        self.messages == 0
+    }
+}
+
+impl Default for Turn {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What a look into a ring has brought.
+enum Taken {
+    Nothing,
+    Message(Life, Message),
+    Corrupt,
+}
+
+impl<const CALLS: usize, const SERVICES: usize> Dsp<CALLS, SERVICES> {
+    /// Notes that there may be messages of these senders: their portal was raised. After a
+    /// portal of the root that says that something has changed, all senders are to be noted.
+    pub fn notify(&mut self, senders: Mask) {
+        self.waiting |= senders;
+    }
+
+    /// Takes messages out of the rings until one of them matters; nothing once the turn is
+    /// over. Looks at [`TURN`] messages and as many empty rings as there are vnodes, at most.
+    pub fn next<W: Window>(&mut self, window: &W, turn: &mut Turn) -> Option<Event> {
+        if let Some(event) = self.report() {
+            return Some(event);
+        }
+        while turn.messages > 0 {
+            let vnode = self.pick()?;
+            match self.take(window, vnode) {
+                // No message is missed: its sender notifies after it has pushed, and we look
+                // after we were notified.
+                Taken::Nothing => self.waiting &= !bit(vnode),
+                Taken::Corrupt => {
+                    self.give_up(vnode);
+                    return self.report();
+                }
+                Taken::Message(from, message) => {
+                    turn.messages = turn.messages.saturating_sub(1);
+                    self.quantum = self.quantum.saturating_sub(1);
+                    if let Some(event) = self.judge(window, from, &message) {
+                        return Some(event);
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// The sender whose messages are to be taken now; nobody if none has any.
+    fn pick(&mut self) -> Option<VnodeId> {
+        if self.quantum == 0 {
+            self.go_on();
+        }
+        for _ in 0..MAX_VNODES {
+            let vnode = VnodeId::new(self.current as u32)?;
+            if has(self.waiting, vnode) {
+                return Some(vnode);
+            }
+            self.go_on();
+        }
+        None
+    }
+
+    /// Goes on to the next sender.
+    fn go_on(&mut self) {
+        self.current = self.current.wrapping_add(1) % MAX_VNODES;
+        self.quantum = QUANTUM;
+    }
+
+    fn take<W: Window>(&mut self, window: &W, vnode: VnodeId) -> Taken {
+        let me = self.me;
+        let Some(peer) = self.peers.get_mut(vnode.index()) else {
+            return Taken::Nothing;
+        };
+        let Some(life) = peer.life(vnode) else {
+            return Taken::Nothing;
+        };
+        let Some(receiver) = peer.receiver(window, me, vnode) else {
+            return Taken::Nothing;
+        };
+        match receiver.pop(window) {
+            Ok(None) => Taken::Nothing,
+            Ok(Some(message)) => {
+                peer.counters.received = peer.counters.received.wrapping_add(1);
+                Taken::Message(life, message)
+            }
+            Err(_) => Taken::Corrupt,
+        }
+    }
+
+    fn report(&mut self) -> Option<Event> {
+        let vnode = VnodeId::all().find(|vnode| has(self.broken, *vnode))?;
+        self.broken &= !bit(vnode);
+        self.life_of(vnode).map(Event::Broken)
+    }
+
+    /// What becomes of a message: an event, a refusal, or a number in a counter.
+    fn judge<W: Window>(&mut self, window: &W, from: Life, message: &Message) -> Option<Event> {
+        let is_ours =
+            message.sender == from.generation.0 && message.receiver == self.me.generation.0;
+        if !is_ours {
+            self.count(from, |counters| &mut counters.foreign);
+            return None;
+        }
+        let Some(kind) = Kind::new(message.kind) else {
+            self.count(from, |counters| &mut counters.malformed);
+            return None;
+        };
+        // A refusal says the same in all versions: it has to, as it says that they differ.
+        if kind == Kind::Refusal {
+            return self.end(from, message, Outcome::Refused(Refusal::read(message)));
+        }
+        if message.version != VERSION {
+            self.count(from, |counters| &mut counters.version);
+            self.refuse(window, from, message, Refusal::Version(VERSION));
+            return None;
+        }
+        let Some(payload) = message.checked_payload() else {
+            self.count(from, |counters| &mut counters.malformed);
+            self.refuse(window, from, message, Refusal::Malformed);
+            return None;
+        };
+        if kind == Kind::Reply {
+            let status = message.status;
+            return self.end(from, message, Outcome::Reply { status, payload });
+        }
+        self.route(window, from, kind, message, payload)
+    }
+
+    fn route<W: Window>(
+        &mut self,
+        window: &W,
+        from: Life,
+        kind: Kind,
+        message: &Message,
+        payload: Payload,
+    ) -> Option<Event> {
+        let service = message.service;
+        let Some(handler) = self.routes.find(service) else {
+            self.count(from, |counters| &mut counters.service);
+            self.refuse(window, from, message, Refusal::Service);
+            return None;
+        };
+        if kind == Kind::OneWay {
+            return Some(Event::Told {
+                from,
+                service,
+                handler,
+                payload,
+            });
+        }
+        let cookie = Cookie(message.cookie);
+        Some(Event::Asked {
+            request: Request {
+                from,
+                service,
+                cookie,
+            },
+            handler,
+            payload,
+        })
+    }
+
+    /// Ends the request that an answer is for.
+    fn end(&mut self, from: Life, message: &Message, outcome: Outcome) -> Option<Event> {
+        let cookie = Cookie(message.cookie);
+        let ended = self.calls.answer(from, cookie, message.service, outcome);
+        if ended.is_none() {
+            self.count(from, |counters| &mut counters.unmatched);
+        }
+        ended.map(Event::Ended)
+    }
+
+    /// Refuses a message if it is a request. Nothing else is ever refused, so that two ends that
+    /// do not understand each other do not go on saying so.
+    fn refuse<W: Window>(&mut self, window: &W, to: Life, message: &Message, why: Refusal) {
+        if message.kind != Kind::Request.number() {
+            return;
+        }
+        let mut answer = Message::carrying(Kind::Refusal, message.service, &Payload::EMPTY);
+        answer.cookie = message.cookie;
+        answer.status = why.status();
+        if self.send(window, to, answer, 0).is_err() {
+            self.count(to, |counters| &mut counters.unanswered);
+        }
+    }
+
+    fn count(&mut self, of: Life, which: impl Fn(&mut super::Counters) -> &mut u64) {
+        if let Some(peer) = self.peers.get_mut(of.vnode.index()) {
+            let counter = which(&mut peer.counters);
+            *counter = counter.wrapping_add(1);
+        }
+    }
+}

@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The distributed sharing protocol with a peer that writes what it likes into its rings.
+//!
+//! Numbers are those of docs/dsp.md.
+
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test ends at the first thing that is wrong"
+)]
+
+#[path = "support/cells.rs"]
+#[expect(dead_code, reason = "no CPU dies in the middle of a store here")]
+mod cells;
+#[path = "support/cluster.rs"]
+mod cluster;
+
+use adeos_proto::dsp::mailbox::{self, Layout};
+use adeos_proto::dsp::{Area, Event, Outcome, Payload, SendError, TURN};
+use adeos_proto::id::VnodeId;
+use adeos_proto::window::Window;
+use cells::Cells;
+use cluster::{life, Cluster};
+use proptest::prelude::*;
+
+const ECHO: u16 = 0xff00;
+
+fn vnode(number: u32) -> VnodeId {
+    VnodeId::new(number).unwrap()
+}
+
+fn payload(bytes: &[u8]) -> Payload {
+    Payload::new(bytes).unwrap()
+}
+
+/// A cluster in which all vnodes have the service `ECHO`.
+fn echoing(others: u32) -> Cluster {
+    let mut cluster = Cluster::new(others);
+    for number in 0..=others {
+        cluster.dsp(number).register(Area::Local, ECHO, 7).unwrap();
+    }
+    cluster
+}
+
+#[derive(Clone, Debug)]
+enum Lie {
+    Word {
+        from: u32,
+        offset: usize,
+        value: u64,
+    },
+    Index {
+        from: u32,
+        is_head: bool,
+        near: i32,
+    },
+    Bytes {
+        from: u32,
+        slot: usize,
+        header: [u8; 32],
+    },
+}
+
+fn any_lie() -> impl Strategy<Value = Lie> {
+    // Vnode 1 is the hostile one: it can reach the rings to it and from it.
+    let value = prop_oneof![Just(0), Just(u64::MAX), any::<u64>(), 0..100u64];
+    prop_oneof![
+        (0..2u32, 0..mailbox::SIZE / 8, value).prop_map(|(from, word, value)| Lie::Word {
+            from,
+            offset: word * 8,
+            value
+        }),
+        (0..2u32, any::<bool>(), -70..70i32).prop_map(|(from, is_head, near)| Lie::Index {
+            from,
+            is_head,
+            near
+        }),
+        (0..2u32, 0..64usize, any::<[u8; 32]>()).prop_map(|(from, slot, header)| Lie::Bytes {
+            from,
+            slot,
+            header
+        }),
+    ]
+}
+
+fn tell_lie(memory: &Cells, lie: &Lie) {
+    let ring = |from: u32| Layout::of(vnode(from), vnode(1 - from));
+    match *lie {
+        Lie::Word {
+            from,
+            offset,
+            value,
+        } => {
+            memory.store_release64(ring(from).tag + offset, value);
+        }
+        Lie::Index {
+            from,
+            is_head,
+            near,
+        } => {
+            let ring = ring(from);
+            let at = if is_head { ring.head } else { ring.tail };
+            let value = memory.load_acquire(at).wrapping_add_signed(near);
+            memory.store_release(at, value);
+        }
+        Lie::Bytes {
+            from,
+            slot,
+            mut header,
+        } => {
+            // As nearly right as can be: the version, the service, small kinds, this life.
+            header[..4].copy_from_slice(&[1, 0, 0x00, 0xff]);
+            header[4] %= 6;
+            header[8..16].copy_from_slice(&[1, 0, 0, 0, 1, 0, 0, 0]);
+            let cookie = (1u64 << 32) + u64::from(header[16] % 8);
+            header[16..24].copy_from_slice(&cookie.to_le_bytes());
+            memory.write(ring(from).messages + slot * 128, &header);
+        }
+    }
+}
+
+/// DS-20: vnode 2 and the root talk as ever, and no byte of vnode 2's rings has changed.
+fn the_others_have_not_noticed(cluster: &mut Cluster, now: u64) {
+    for (from, to) in [(0, 2), (2, 0), (1, 2), (2, 1)] {
+        let mut bytes = vec![0; mailbox::SIZE];
+        cluster
+            .mail
+            .read(Layout::of(vnode(from), vnode(to)).tag, &mut bytes);
+        assert!(bytes[8..].iter().all(|byte| *byte == 0));
+    }
+    let Cluster { mail, nodes, .. } = cluster;
+    let dsp = &mut nodes[0].as_mut().unwrap().dsp;
+    let cookie = dsp
+        .request(mail, life(2, 1), ECHO, &payload(b"hi"), now + 1)
+        .unwrap();
+    let asked = cluster.turn(2);
+    let [Event::Asked {
+        request,
+        payload: words,
+        ..
+    }] = asked[..]
+    else {
+        panic!("the request has arrived");
+    };
+    assert_eq!(words.as_slice(), b"hi");
+    let Cluster { mail, nodes, .. } = cluster;
+    nodes[2]
+        .as_mut()
+        .unwrap()
+        .dsp
+        .reply(mail, &request, 5, &words)
+        .unwrap();
+    let mut answers = cluster.turn(0);
+    answers.retain(|event| matches!(event, Event::Ended(ended) if ended.cookie == cookie));
+    assert_eq!(answers.len(), 1);
+}
+
+/// DS-23: the next life of the hostile vnode has all that the first had.
+fn the_next_life_can_talk(cluster: &mut Cluster) {
+    cluster.die(1);
+    (0..3).for_each(|number| cluster.look(number));
+    cluster.start(1, 2);
+    (0..3).for_each(|number| cluster.look(number));
+    let Cluster { mail, nodes, .. } = cluster;
+    let dsp = &mut nodes[1].as_mut().unwrap().dsp;
+    assert_eq!(dsp.tell(mail, life(0, 1), ECHO, &payload(b"new")), Ok(()));
+    let told = cluster.turn(0);
+    let is_new = matches!(told[..], [Event::Told { from, .. }] if from == life(1, 2));
+    assert!(is_new);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    /// DS-20, DS-22, DS-52: whatever a peer writes, whenever, costs its own link only.
+    #[test]
+    fn a_hostile_peer_costs_its_own_link_only(
+        lies in prop::collection::vec((any_lie(), 0..6u8), 1..120)
+    ) {
+        let mut cluster = echoing(2);
+        let (mut reports, mut now) = (0, 0);
+        for (lie, call) in lies {
+            tell_lie(&cluster.mail, &lie);
+            now += 1;
+            let before = cluster.dsp(0).counters(vnode(1)).received;
+            let events = if call < 3 { cluster.turn(0) } else { Vec::new() };
+            let taken = cluster.dsp(0).counters(vnode(1)).received - before;
+            prop_assert!(taken <= u64::from(TURN) && events.len() <= TURN as usize + 1);
+            let Cluster { mail, nodes, .. } = &mut cluster;
+            let dsp = &mut nodes[0].as_mut().unwrap().dsp;
+            for event in events {
+                match event {
+                    Event::Broken(who) => {
+                        prop_assert_eq!(who, life(1, 1));
+                        reports += 1;
+                    }
+                    Event::Asked { request, .. } => {
+                        let _ = dsp.reply(mail, &request, 0, &Payload::EMPTY);
+                    }
+                    Event::Told { from, .. } => prop_assert_eq!(from, life(1, 1)),
+                    Event::Ended(ended) => prop_assert_eq!(ended.to, life(1, 1)),
+                }
+            }
+            match call {
+                3 => drop(dsp.tell(mail, life(1, 1), ECHO, &payload(b"x"))),
+                4 => drop(dsp.request(mail, life(1, 1), ECHO, &payload(b"x"), now + 20)),
+                _ => {}
+            }
+            let limit = dsp.outstanding();
+            let ended = std::iter::from_fn(|| dsp.next_ended(now)).take(limit + 1).count();
+            prop_assert!(ended <= limit);
+        }
+        prop_assert!(reports <= 1);
+
+        the_others_have_not_noticed(&mut cluster, now);
+        the_next_life_can_talk(&mut cluster);
+    }
+}
+
+/// DS-52: an index that makes no sense, on either side, breaks the link: it is reported once, and
+/// what waits for the peer ends, once each.
+#[test]
+fn nonsense_in_an_index_breaks_the_link_until_the_next_life() {
+    for is_head in [true, false] {
+        let mut cluster = echoing(2);
+        let Cluster { mail, nodes, .. } = &mut cluster;
+        let dsp = &mut nodes[0].as_mut().unwrap().dsp;
+        let mut ask = |to| dsp.request(mail, life(to, 1), ECHO, &payload(b"?"), 50);
+        let (doomed, other) = (ask(1).unwrap(), ask(2).unwrap());
+        let (from, to) = (
+            Layout::of(vnode(1), vnode(0)),
+            Layout::of(vnode(0), vnode(1)),
+        );
+        mail.store_release(if is_head { from.head } else { to.tail }, 65);
+        if !is_head {
+            assert_eq!(ask(1), Err(SendError::Broken));
+        }
+        assert_eq!(cluster.turn(0), [Event::Broken(life(1, 1))]);
+        assert_eq!(cluster.turn(0), []);
+        assert_eq!(cluster.dsp(0).counters(vnode(1)).broken, 1);
+        let Cluster { mail, nodes, .. } = &mut cluster;
+        let dsp = &mut nodes[0].as_mut().unwrap().dsp;
+        let told = dsp.tell(mail, life(1, 1), ECHO, &payload(b"!"));
+        assert_eq!(told, Err(SendError::Broken));
+        let ended = dsp.next_ended(0).unwrap();
+        assert_eq!((ended.cookie, ended.outcome), (doomed, Outcome::Broken));
+        assert_eq!(dsp.next_ended(49), None);
+        assert_eq!(dsp.next_ended(50).unwrap().cookie, other);
+    }
+}
+
+/// DS-67: a vnode that is declared dead has no links any more.
+#[test]
+fn a_view_without_this_life_ends_all_links() {
+    let mut cluster = echoing(2);
+    let zombie = cluster.nodes[1].take();
+    let mut zombie = zombie.unwrap();
+    let asked = zombie
+        .dsp
+        .request(&cluster.mail, life(2, 1), ECHO, &payload(b"?"), 50);
+    cluster.nodes[1] = Some(zombie);
+    let me = life(1, 1);
+    let how = adeos_proto::membership::publisher::Departure::Died(6);
+    let removed = cluster.publisher.remove(&cluster.views, me, how);
+    assert!(asked.is_ok() && removed.is_ok());
+    cluster.look(1);
+    let ended = cluster.dsp(1).next_ended(0).unwrap();
+    assert_eq!(ended.outcome, Outcome::Gone);
+    assert_eq!(cluster.dsp(1).life_of(VnodeId::ROOT), None);
+}
