@@ -202,7 +202,8 @@ halfway() {
     check 'it is taken back' vnode kill one
 }
 
-# Two that kill the same vnode at once both succeed, and what it held is free when both are done.
+# Two that kill the same vnode at once both succeed, or one comes when there is none any more (status
+# 3); and what it held is free when both are done.
 at_once() {
     for round in 1 2 3; do
         check "round $round: a vnode with 2 CPUs" start one --cpus 1-2 --memory "${small}M" --no-wait
@@ -211,7 +212,8 @@ at_once() {
         vnode kill one >/dev/null 2>&1
         status=$?
         wait $other
-        is "$status $?" '0 0' "round $round: two kill it"
+        check "round $round: two kill it" \
+            sh -c "echo '$status $?' | grep -Ex '0 0|0 3|3 0'"
         is "$(view)" "$empty" "round $round: nothing is left behind"
     done
 }
