@@ -155,7 +155,10 @@ fn copy(
         tree.len() as u64,
     )
     .map_err(explain)?;
-    let offset = |address: u64| usize::try_from(address - memory.range().base());
+    let offset = |address: u64| -> Result<usize> {
+        let offset = address.checked_sub(memory.range().base()).ok_or(EINVAL)?;
+        Ok(usize::try_from(offset)?)
+    };
 
     faults.pass(step::IMAGE)?;
     let image = &spec.image;
@@ -167,7 +170,8 @@ fn copy(
     )?;
 
     faults.pass(step::INITRD)?;
-    if let Some(file) = &spec.initrd {
+    // An empty one is none, and has no place.
+    if let Some(file) = spec.initrd.as_ref().filter(|_| initrd_size > 0) {
         file.load(0, initrd_size, memory, offset(placement.initrd)?)?;
     }
 

@@ -194,6 +194,10 @@ halfway() {
         vnode start one --cpus 1-2 --memory "${small}M"
     check 'the log says which' sh -c 'dmesg | grep "CPU 2 does not go offline"'
     is "$(view)" "$empty" 'the first one is back'
+    : >/tmp/empty
+    check 'an empty initrd is none' start one --cpus 1-2 --memory "${small}M" --no-wait \
+        --initrd /tmp/empty
+    check 'it is taken back' vnode kill one
     # The kernel says that it has 4096 bytes, and hands out a few.
     refuses 'ends before' 'a start whose initrd is shorter than it says' \
         vnode start one --cpus 1-2 --memory "${small}M" --initrd /sys/kernel/uevent_seqnum
