@@ -205,6 +205,7 @@ impl End {
     }
 }
 
+// SAFETY: The unsafe impl is the macro's own, which keeps its promise that nobody else calls `drop`.
 #[expect(unsafe_code, reason = "the macro makes an unsafe impl of it")]
 #[pinned_drop]
 impl PinnedDrop for End {

@@ -14,9 +14,11 @@ use crate::cpu;
 #[cfg(CONFIG_ADEOS)]
 use crate::ffi;
 use adeos_proto::id::VnodeId;
-use adeos_proto::layout::{
+use adeos_proto::layout;
+use adeos_proto::portal::{
     self,
-    slot, //
+    Number,
+    Raised, //
 };
 use adeos_proto::window::Window;
 use core::mem;
@@ -68,13 +70,12 @@ impl Drop for Portal {
 /// Raises a portal of a vnode. Any context. A vnode that does not run takes no harm: the bit waits
 /// in its inbox, which is emptied before its next life.
 pub(crate) fn send(control: &Control, from: VnodeId, to: VnodeId, portal: u32) {
-    if portal as usize >= layout::PORTALS {
+    let Some(number) = Number::new(portal) else {
         return;
-    }
-    let offset = slot::INBOX + from.index() * slot::INBOX_STRIDE;
-    let before = control.slot(to).fetch_or64(offset, 1 << portal);
+    };
+    let raised = portal::raise(&control.slot(to), from, number);
     count(&SENT[0]);
-    if before != 0 {
+    if raised != Raised::Interrupt {
         return;
     }
     let apic_id = receiver(control, to);
@@ -105,7 +106,7 @@ pub(crate) fn dispatch_in_thread(core: &Core) {
 fn dispatch(core: &Core) {
     let own = core.control().slot(core.identity().vnode);
     for from in VnodeId::all() {
-        let mut raised = own.swap64(slot::INBOX + from.index() * slot::INBOX_STRIDE, 0);
+        let mut raised = own.swap64(portal::inbox(from), 0);
         while raised != 0 {
             let portal = raised.trailing_zeros();
             raised &= raised - 1;

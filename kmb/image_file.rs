@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Regular files given by descriptor: the kernel image and the initial RAM disk.
+//! Regular files given by descriptor: the kernel image and the initial RAM disk. The one wrapper of
+//! `kernel_read` and of what an open file is.
 
 use adeos_core::Mapping;
 use kernel::bindings;

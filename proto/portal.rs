@@ -89,8 +89,8 @@ pub enum Raised {
     Coalesced,
 }
 
-/// Where the word of a sender lies in a receiver's slot.
-const fn inbox(from: VnodeId) -> usize {
+/// Where the word of a sender lies in a receiver's slot, a `u64`.
+pub const fn inbox(from: VnodeId) -> usize {
     INBOX.wrapping_add(from.index().wrapping_mul(INBOX_STRIDE))
 }
 

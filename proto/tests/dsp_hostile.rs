@@ -16,33 +16,17 @@
 mod cells;
 #[path = "support/cluster.rs"]
 mod cluster;
+#[path = "support/echo.rs"]
+mod echo;
 
 use adeos_proto::dsp::mailbox::{self, Layout};
-use adeos_proto::dsp::{Area, Event, Outcome, Payload, SendError, TURN};
+use adeos_proto::dsp::{Event, Outcome, Payload, SendError, TURN};
 use adeos_proto::id::VnodeId;
 use adeos_proto::window::Window;
 use cells::Cells;
 use cluster::{life, Cluster};
+use echo::{echoing, payload, vnode, ECHO};
 use proptest::prelude::*;
-
-const ECHO: u16 = 0xff00;
-
-fn vnode(number: u32) -> VnodeId {
-    VnodeId::new(number).unwrap()
-}
-
-fn payload(bytes: &[u8]) -> Payload {
-    Payload::new(bytes).unwrap()
-}
-
-/// A cluster in which all vnodes have the service `ECHO`.
-fn echoing(others: u32) -> Cluster {
-    let mut cluster = Cluster::new(others);
-    for number in 0..=others {
-        cluster.dsp(number).register(Area::Local, ECHO, 7).unwrap();
-    }
-    cluster
-}
 
 #[derive(Clone, Debug)]
 enum Lie {

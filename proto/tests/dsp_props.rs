@@ -16,32 +16,15 @@
 mod cells;
 #[path = "support/cluster.rs"]
 mod cluster;
+#[path = "support/echo.rs"]
+mod echo;
 
 use adeos_proto::dsp::mailbox::{Layout, Sender, Tag};
 use adeos_proto::dsp::message::{Message, VERSION};
-use adeos_proto::dsp::{Area, Event, Outcome, Payload, Refusal, SendError, QUANTUM, TURN};
-use adeos_proto::id::VnodeId;
+use adeos_proto::dsp::{Event, Outcome, Payload, Refusal, SendError, QUANTUM, TURN};
 use adeos_proto::window::Window;
 use cluster::{life, Cluster};
-
-const ECHO: u16 = 0xff00;
-
-fn vnode(number: u32) -> VnodeId {
-    VnodeId::new(number).unwrap()
-}
-
-fn payload(bytes: &[u8]) -> Payload {
-    Payload::new(bytes).unwrap()
-}
-
-/// A cluster in which all vnodes have the service `ECHO`.
-fn echoing(others: u32) -> Cluster {
-    let mut cluster = Cluster::new(others);
-    for number in 0..=others {
-        cluster.dsp(number).register(Area::Local, ECHO, 7).unwrap();
-    }
-    cluster
-}
+use echo::{echoing, payload, vnode, ECHO};
 
 /// Puts a message of `from`'s into the ring to `to`, whatever it says.
 fn forge(cluster: &Cluster, from: u32, to: u32, message: Message) {
