@@ -56,6 +56,14 @@ impl ImageFile {
         Ok(len)
     }
 
+    /// Reads the little-endian number at `position`. ENODATA when the file ends before.
+    pub(crate) fn read_number(&self, position: u64) -> Result<u32> {
+        let mut bytes = [0; 4];
+        // SAFETY: `bytes` has room for its length.
+        unsafe { self.read_at(position, bytes.as_mut_ptr(), bytes.len()) }?;
+        Ok(u32::from_le_bytes(bytes))
+    }
+
     /// Reads `size` bytes from `position` into memory at `offset` of a mapping. ENODATA when the
     /// file ends before, EINTR on a signal.
     pub(crate) fn load(&self, position: u64, size: u64, to: &Mapping, offset: usize) -> Result {

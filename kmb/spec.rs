@@ -12,7 +12,8 @@ use adeos_proto::abi::{
 };
 use adeos_proto::boot::image::{
     self,
-    Image, //
+    Image,
+    ImageError, //
 };
 use adeos_proto::cpuset::CpuSet;
 use adeos_proto::id::{
@@ -98,13 +99,16 @@ impl Spec {
 fn parse_image(kernel: &ImageFile) -> Result<KBox<Image>> {
     let mut probe = KVec::from_elem(0, image::PROBE_SIZE, GFP_KERNEL)?;
     let read = kernel.read_start(&mut probe)?;
-    match image::parse(probe.get(..read).unwrap_or(&[]), kernel.size()) {
-        Ok(image) => Ok(KBox::new(image, GFP_KERNEL)?),
-        Err(error) => {
-            pr_warn!("the kernel image is refused: {}\n", error.describe());
-            Err(ENOEXEC)
-        }
-    }
+    let probe = probe.get(..read).unwrap_or(&[]);
+    let image = image::parse(probe, kernel.size()).map_err(refuse)?;
+    let unpacked_size = kernel.read_number(image.unpacked_size_offset)?;
+    image.check_unpacked(unpacked_size).map_err(refuse)?;
+    Ok(KBox::new(image, GFP_KERNEL)?)
+}
+
+fn refuse(error: ImageError) -> Error {
+    pr_warn!("the kernel image is refused: {}\n", error.describe());
+    ENOEXEC
 }
 
 fn memory_size(request: &abi::Start) -> Result<u64> {

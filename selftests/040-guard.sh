@@ -133,6 +133,8 @@ images() {
     smash 0x24c '\0\0\0\0' && is_refused 'no payload' 'outside of the image'
     smash 0x260 '\0\0\0\0' && is_refused 'an init_size of 0' 'less memory than its own size'
     smash 0x260 '\377\377\377\377' && is_refused 'a huge init_size' 'more than 1 GiB'
+    smash 0x260 '\2' && is_refused 'an odd init_size' 'does not end at a page'
+    smash 0x262 '\340\0' && is_refused 'an init_size without room' 'than it takes when unpacked'
     smash 0x260 '\0\0\0\030'
     refuses 'do not fit' 'an init_size that the memory does not have' \
         vnode start bad --cpus 1-2 --memory $((128 + more))M --kernel $image

@@ -59,8 +59,10 @@ check 'the vnode answers' eventually 10 on one true
 is "$(boot_id one)" "$one" 'and has not booted again'
 is "$(field one state)" running 'and is not thought otherwise'
 is "$(view)" "$with_one" 'CPUs and memory are as before'
-# Seven runs differed by 160 kB in slabs and by 1030 kB in all.
-within $(($(kilobytes Slab) - slab)) -100000 $((512 * slow)) "the root's slabs have not grown (kB)"
+# Seven runs differed by 160 kB in slabs and by 1030 kB in all; with all checks, where KASAN holds back
+# what was freed, by 2580 kB in slabs.
+within $(($(kilobytes Slab) - slab)) -100000 $((512 * slow * slow)) \
+    "the root's slabs have not grown (kB)"
 within $((free - $(kilobytes MemFree))) -100000 $((2048 * slow)) \
     "the root's free memory has not shrunk (kB)"
 within "$(files)" 0 "$files" 'no more files are open'

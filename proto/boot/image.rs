@@ -61,8 +61,17 @@ const LOADED_HIGH: u8 = 1 << 0;
 const XLF_KERNEL_64: u16 = 1 << 0;
 const XLF_CAN_BE_LOADED_ABOVE_4G: u16 = 1 << 1;
 
+/// Of what lies between the unpacked kernel and the unpacker's code, at least this much is there in
+/// any image: a 256th of the kernel, the unpacker's margin, and its heap, stack and page tables
+/// (arch/x86/boot/header.S, `ZO_z_extra_bytes` and `INIT_SIZE`).
+const UNPACKING_SHARE: u64 = 256;
+const UNPACKING_ROOM: u64 = 128 << 10;
+
 const SECTOR: u64 = 512;
 const PAGE: u64 = 4096;
+
+/// Bytes of the number that a compressed kernel ends with.
+const UNPACKED_SIZE_SIZE: u64 = 4;
 
 /// What is known of an image that can be booted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +95,29 @@ pub struct Image {
     pub header: [u8; HEADER_SIZE],
     /// How much of `header` the image has filled.
     pub header_size: usize,
+    /// Bytes of the compressed kernel, which lies inside the code.
+    pub payload_size: u64,
+    /// Where in the file the last four bytes of it lie: how long it is when unpacked, for
+    /// [`Image::check_unpacked`].
+    pub unpacked_size_offset: u64,
+}
+
+impl Image {
+    /// Checks that the kernel is unpacked into the memory that it asks for, below the code that
+    /// unpacks it: that code is moved to the end of `init_size`, and would otherwise write over
+    /// itself. `unpacked_size` is what the file has at [`Image::unpacked_size_offset`].
+    pub fn check_unpacked(&self, unpacked_size: u32) -> Result<(), ImageError> {
+        let unpacked_size = u64::from(unpacked_size);
+        let unpacker = self.code_size.wrapping_sub(self.payload_size);
+        let needed = unpacker
+            .wrapping_add(unpacked_size)
+            .wrapping_add(unpacked_size / UNPACKING_SHARE)
+            .wrapping_add(UNPACKING_ROOM);
+        if self.init_size < needed {
+            return Err(ImageError::UnpacksTooFar);
+        }
+        Ok(())
+    }
 }
 
 /// Why an image is refused.
@@ -121,6 +153,11 @@ pub enum ImageError {
     InitSizeTooSmall,
     /// The kernel wants more than 1 GiB to start in.
     InitSizeTooLarge,
+    /// The memory that the kernel wants does not end at a page: its stack and its page tables are
+    /// at that end, and would be at odd addresses.
+    InitSizeOdd,
+    /// The unpacked kernel would lie over the code that unpacks it.
+    UnpacksTooFar,
 }
 
 impl ImageError {
@@ -142,6 +179,8 @@ impl ImageError {
             Self::BadPayload => "the compressed kernel lies outside of the image",
             Self::InitSizeTooSmall => "the image asks for less memory than its own size",
             Self::InitSizeTooLarge => "the image asks for more than 1 GiB to start in",
+            Self::InitSizeOdd => "the image asks for memory that does not end at a page",
+            Self::UnpacksTooFar => "the image asks for less memory than it takes when unpacked",
         }
     }
 }
@@ -156,7 +195,8 @@ pub fn parse(probe: &[u8], file_size: u64) -> Result<Image, ImageError> {
     let payload_offset = u64::from(number32(probe, field::PAYLOAD_OFFSET)?);
     let payload_length = u64::from(number32(probe, field::PAYLOAD_LENGTH)?);
     // Both are 32 bits wide: the sum cannot wrap.
-    if payload_length == 0 || payload_offset.wrapping_add(payload_length) > code_size {
+    let payload_end = payload_offset.wrapping_add(payload_length);
+    if payload_length < UNPACKED_SIZE_SIZE || payload_end > code_size {
         return Err(ImageError::BadPayload);
     }
 
@@ -166,6 +206,9 @@ pub fn parse(probe: &[u8], file_size: u64) -> Result<Image, ImageError> {
     }
     if init_size > MAX_INIT_SIZE {
         return Err(ImageError::InitSizeTooLarge);
+    }
+    if init_size % PAGE != 0 {
+        return Err(ImageError::InitSizeOdd);
     }
 
     Ok(Image {
@@ -178,6 +221,10 @@ pub fn parse(probe: &[u8], file_size: u64) -> Result<Image, ImageError> {
         cmdline_max: number32(probe, field::CMDLINE_SIZE)?,
         header,
         header_size,
+        payload_size: payload_length,
+        unpacked_size_offset: code_offset
+            .wrapping_add(payload_end)
+            .wrapping_sub(UNPACKED_SIZE_SIZE),
     })
 }
 

@@ -17,6 +17,7 @@ use adeos_proto::id::PhysRange;
 use adeos_proto::layout::GRANULE;
 use proptest::prelude::*;
 use std::io::Read;
+use std::os::unix::fs::FileExt;
 
 const MIB: u64 = 1 << 20;
 const PAGE: u64 = 4096;
@@ -69,7 +70,7 @@ fn a_good_image_is_understood() {
 
 #[test]
 fn each_thing_that_is_wrong_has_its_own_name() {
-    let wrongs: [(usize, &[u8], ImageError); 19] = [
+    let wrongs: [(usize, &[u8], ImageError); 21] = [
         (0x1fe, &[0, 0], ImageError::NoBootFlag),
         (0x202, b"HdrX", ImageError::NoMagic),
         (0x206, &[0x0b, 0x02], ImageError::OldProtocol),
@@ -87,8 +88,10 @@ fn each_thing_that_is_wrong_has_its_own_name() {
         (0x1f4, &[1, 0, 2, 0], ImageError::Truncated),
         (0x248, &[0xff; 4], ImageError::BadPayload),
         (0x24c, &[0; 4], ImageError::BadPayload),
+        (0x24c, &[3, 0, 0, 0], ImageError::BadPayload),
         (0x260, &[0xff, 0xff, 0x1f, 0], ImageError::InitSizeTooSmall),
         (0x260, &[1, 0, 0, 0x40], ImageError::InitSizeTooLarge),
+        (0x260, &[2, 0x50, 0xe9, 0], ImageError::InitSizeOdd),
     ];
     for (offset, bytes, error) in wrongs {
         let mut probe = synthetic();
@@ -96,6 +99,20 @@ fn each_thing_that_is_wrong_has_its_own_name() {
         assert_eq!(image::parse(&probe, FILE_SIZE), Err(error), "{offset:#x}");
         assert!(!error.describe().is_empty());
     }
+}
+
+#[test]
+fn an_image_is_not_unpacked_over_its_unpacker() {
+    let image = good();
+    assert_eq!(image.unpacked_size_offset, 4096 + 0x300 + 0x1f_0000 - 4);
+    // The unpacker's code, a 256th of the kernel and 128 KiB lie behind the kernel.
+    let unpacker = CODE_SIZE - 0x1f_0000;
+    let room = image.init_size - unpacker - 0x2_0000;
+    let most = u32::try_from(room * 256 / 257).unwrap();
+    assert_eq!(image.check_unpacked(most), Ok(()));
+    let refused = Err(ImageError::UnpacksTooFar);
+    assert_eq!(image.check_unpacked(most + 2), refused);
+    assert_eq!(image.check_unpacked(u32::MAX), refused);
 }
 
 #[test]
@@ -128,6 +145,18 @@ fn a_real_image_is_understood_and_placed() {
     let image = image::parse(&probe, size).unwrap();
     assert_eq!(image.code_offset + image.code_size, size);
     assert_eq!(image::parse(&probe, size - 1), Err(ImageError::Truncated));
+    let mut unpacked_size = [0; 4];
+    file.read_exact_at(&mut unpacked_size, image.unpacked_size_offset)
+        .unwrap();
+    let unpacked_size = u32::from_le_bytes(unpacked_size);
+    assert_eq!(image.check_unpacked(unpacked_size), Ok(()));
+    // It asks for what it needs and not for much more.
+    let less = Image {
+        init_size: image.init_size - MIB,
+        ..image
+    };
+    let refused = Err(ImageError::UnpacksTooFar);
+    assert_eq!(less.check_unpacked(unpacked_size), refused);
     let memory = range(0x1_4000_0000, 256 * MIB);
     check_placement(memory, &image, 9 * MIB + 1, 2048, 1000);
 }

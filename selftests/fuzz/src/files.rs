@@ -19,10 +19,9 @@ use crate::sys;
 /// Devices that are no image.
 pub(crate) const DEVICES: [&str; 4] = ["/dev/zero", "/dev/null", "/dev/kmb", "/dev/adeos"];
 
-/// Fields of the setup header that may only grow: with less, a kernel would unpack itself onto
-/// memory that is not its own, or run code that is not there, and nothing protects the machine from
-/// that. (Documentation/arch/x86/boot.rst: syssize, init_size)
-const GROWING: [usize; 2] = [0x1f4, 0x260];
+/// A field of the setup header that may only grow: with less, a kernel would run code that is not
+/// there, and nothing protects the machine from that. (Documentation/arch/x86/boot.rst: syssize)
+const GROWING: usize = 0x1f4;
 
 /// The real files.
 pub(crate) struct Originals {
@@ -155,11 +154,8 @@ fn flipped(image: &[u8], flips: &[(usize, u8)]) -> Vec<u8> {
             *byte ^= bits;
         }
     }
-    for offset in GROWING {
-        let field = offset..offset + 4;
-        let (Some(was), Some(is)) = (image.get(field.clone()), copy.get_mut(field)) else {
-            continue;
-        };
+    let field = GROWING..GROWING + 4;
+    if let (Some(was), Some(is)) = (image.get(field.clone()), copy.get_mut(field)) {
         if was.iter().rev().gt(is.iter().rev()) {
             is.copy_from_slice(was);
         }

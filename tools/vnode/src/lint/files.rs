@@ -5,9 +5,10 @@
 use std::collections::HashSet;
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use adeos_proto::boot::image;
+use adeos_proto::boot::image::{self, ImageError};
 
 use crate::cluster::{Cluster, Value, Wanted};
 use crate::finding::Finding;
@@ -82,17 +83,25 @@ fn look_at_kernel(kernel: &Value<PathBuf>, folder: &Path) -> Result<u64, Finding
     let (file, metadata) = open(&path).map_err(|error| missing("kernel", &path, kernel, &error))?;
     let mut probe = Vec::new();
     let limit = u64::try_from(image::PROBE_SIZE).unwrap_or(u64::MAX);
-    file.take(limit)
+    (&file)
+        .take(limit)
         .read_to_end(&mut probe)
         .map_err(|error| missing("kernel", &path, kernel, &error))?;
-    let image = image::parse(&probe, metadata.len()).map_err(|error| {
+    let refuse = |error: ImageError| {
         Finding::error(
             "kernel",
             format!("{} cannot be started: {}", path.display(), error.describe()),
         )
         .at(kernel.span.clone(), "")
         .help("a vnode needs a relocatable x86-64 bzImage")
-    })?;
+    };
+    let image = image::parse(&probe, metadata.len()).map_err(refuse)?;
+    let mut unpacked_size = [0; 4];
+    file.read_exact_at(&mut unpacked_size, image.unpacked_size_offset)
+        .map_err(|error| missing("kernel", &path, kernel, &error))?;
+    image
+        .check_unpacked(u32::from_le_bytes(unpacked_size))
+        .map_err(refuse)?;
     Ok(image.init_size)
 }
 
