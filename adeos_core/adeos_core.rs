@@ -20,6 +20,7 @@ mod core_state;
 pub mod cpu;
 mod debug;
 mod device;
+mod facts;
 mod ffi;
 mod hold;
 mod kthread;
@@ -35,6 +36,10 @@ mod watch;
 
 pub use control::Control;
 pub use core_state::Core;
+pub use facts::{
+    Assignment,
+    Facts, //
+};
 pub use hold::ModuleHold;
 pub use machine::{
     now_ns,
@@ -51,10 +56,6 @@ pub use pool::{
 pub use portal::{
     Handler,
     Portal, //
-};
-pub use vnodes::{
-    Assignment,
-    Facts, //
 };
 
 use adeos_proto::id::VnodeId;

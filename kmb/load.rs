@@ -155,48 +155,61 @@ fn copy(
         tree.len() as u64,
     )
     .map_err(explain)?;
-    let offset = |address: u64| -> Result<usize> {
-        let offset = address.checked_sub(memory.range().base()).ok_or(EINVAL)?;
-        Ok(usize::try_from(offset)?)
-    };
 
-    faults.pass(step::IMAGE)?;
-    let image = &spec.image;
-    spec.kernel.load(
-        image.code_offset,
-        image.code_size,
-        memory,
-        offset(placement.image)?,
-    )?;
-
-    faults.pass(step::INITRD)?;
-    // An empty one is none, and has no place.
-    if let Some(file) = spec.initrd.as_ref().filter(|_| initrd_size > 0) {
-        file.load(0, initrd_size, memory, offset(placement.initrd)?)?;
-    }
-
+    copy_files(spec, memory, &placement, initrd_size, faults)?;
     faults.pass(step::PARAMS)?;
-    write(memory, offset(placement.cmdline)?, line.as_bytes())?;
+    write(memory, placement.cmdline, line.as_bytes())?;
     if !tree.is_empty() {
-        write(memory, offset(placement.setup_data)?, &tree)?;
+        write(memory, placement.setup_data, &tree)?;
     }
     let mut page = KBox::new([0; params::SIZE], GFP_KERNEL)?;
-    let mut params = Params::new(&mut page, image);
+    let mut params = Params::new(&mut page, &spec.image);
     params
         .set_cmdline(placement.cmdline, line.len() as u64)
         .map_err(|_| E2BIG)?;
     params.set_initrd(placement.initrd, initrd_size);
-    let low = PhysRange::new(layout::low_slot(life.id()), layout::LOW_SIZE).ok_or(EINVAL)?;
+    params.set_setup_data(placement.setup_data);
+    set_machine(&mut params, spec, life.id(), memory.range(), boot_block)?;
+    write(memory, placement.params, &*page)?;
+    Ok(placement)
+}
+
+/// Copies the image and the initial RAM disk, of which an empty one is none, and has no place.
+fn copy_files(
+    spec: &Spec,
+    memory: &Mapping,
+    placement: &Placement,
+    initrd_size: u64,
+    faults: &Faults,
+) -> Result {
+    faults.pass(step::IMAGE)?;
+    let image = &spec.image;
+    let to = offset(memory, placement.image)?;
+    spec.kernel
+        .load(image.code_offset, image.code_size, memory, to)?;
+
+    faults.pass(step::INITRD)?;
+    if let Some(file) = spec.initrd.as_ref().filter(|_| initrd_size > 0) {
+        file.load(0, initrd_size, memory, offset(memory, placement.initrd)?)?;
+    }
+    Ok(())
+}
+
+/// Says what the machine of the vnode is: its memory, and where its boot block lies.
+fn set_machine(
+    params: &mut Params<'_>,
+    spec: &Spec,
+    vnode: VnodeId,
+    memory: PhysRange,
+    boot_block: u64,
+) -> Result {
+    let low = PhysRange::new(layout::low_slot(vnode), layout::LOW_SIZE).ok_or(EINVAL)?;
     params.add_e820(low, Kind::Ram).map_err(|_| EINVAL)?;
-    params
-        .add_e820(memory.range(), Kind::Ram)
-        .map_err(|_| EINVAL)?;
+    params.add_e820(memory, Kind::Ram).map_err(|_| EINVAL)?;
     if spec.entry == entry::IMAGE {
         params.set_subarch(params::SUBARCH_ADEOS, boot_block);
     }
-    params.set_setup_data(placement.setup_data);
-    write(memory, offset(placement.params)?, &*page)?;
-    Ok(placement)
+    Ok(())
 }
 
 fn explain(error: PlaceError) -> Error {
@@ -229,8 +242,15 @@ fn device_tree(spec: &Spec, bsp_apic_id: u32) -> Result<KVec<u8>> {
     Ok(tree)
 }
 
-fn write(memory: &Mapping, offset: usize, bytes: &[u8]) -> Result {
+/// Where in a vnode's memory a physical address is.
+fn offset(memory: &Mapping, address: u64) -> Result<usize> {
+    let offset = address.checked_sub(memory.range().base()).ok_or(EINVAL)?;
+    Ok(usize::try_from(offset)?)
+}
+
+fn write(memory: &Mapping, address: u64, bytes: &[u8]) -> Result {
     use adeos_proto::window::Window;
+    let offset = offset(memory, address)?;
     memory.at(offset, bytes.len()).ok_or(EINVAL)?;
     memory.part(offset, bytes.len()).write(0, bytes);
     Ok(())
