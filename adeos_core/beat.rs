@@ -154,6 +154,10 @@ fn current() -> Option<&'static Shared> {
 }
 
 /// Runs on the CPU that has come online.
+///
+/// # Safety
+///
+/// Called by the hotplug code only, on that CPU.
 unsafe extern "C" fn online(cpu: u32) -> i32 {
     if let Some((beats, beater)) = current().and_then(|beats| Some((beats, beats.beater(cpu)?))) {
         beats.count(beater.position, true);
@@ -171,6 +175,10 @@ unsafe extern "C" fn online(cpu: u32) -> i32 {
 }
 
 /// Runs on the CPU that goes offline, or on which the beat ends.
+///
+/// # Safety
+///
+/// Called by the hotplug code only, on that CPU.
 unsafe extern "C" fn offline(cpu: u32) -> i32 {
     if let Some((beats, beater)) = current().and_then(|beats| Some((beats, beats.beater(cpu)?))) {
         // SAFETY: The timer is set up; this waits for a running one.
@@ -181,6 +189,10 @@ unsafe extern "C" fn offline(cpu: u32) -> i32 {
 }
 
 /// Runs in a hard interrupt on the CPU that the timer belongs to.
+///
+/// # Safety
+///
+/// `timer` is one of the beaters', whose callback this is.
 unsafe extern "C" fn beat(timer: *mut bindings::hrtimer) -> bindings::hrtimer_restart {
     if let Some(beats) = current() {
         // The timer is pinned: the CPU that runs it names the beater.

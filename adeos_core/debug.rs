@@ -52,6 +52,10 @@ impl fmt::Display for View<'_> {
 }
 
 /// Called by the shim when a file is read.
+///
+/// # Safety
+///
+/// `file` is one that is being shown.
 #[no_mangle]
 unsafe extern "C" fn adeos_show(view: u32, file: *mut bindings::seq_file) -> i32 {
     // SAFETY: The file is one that is being shown.

@@ -114,6 +114,11 @@ impl<T: Body> Drop for Kthread<T> {
     }
 }
 
+/// What the thread executes until it is told to stop.
+///
+/// # Safety
+///
+/// `data` is what `Arc::<T>::into_foreign` has given, and this call's to drop.
 unsafe extern "C" fn main<T: Body>(data: *mut kernel::ffi::c_void) -> i32 {
     // SAFETY: `spawn` has made this of an `Arc<T>`, for this thread alone.
     let body = unsafe { Arc::<T>::from_foreign(data.cast()) };

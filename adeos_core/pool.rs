@@ -182,6 +182,10 @@ impl Drop for Region {
     }
 }
 
+#[expect(
+    clippy::panic,
+    reason = "for constants only: it would be an error of the build"
+)]
 const fn checked(base: u64, size: u64) -> PhysRange {
     match PhysRange::new(base, size) {
         Some(range) => range,

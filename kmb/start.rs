@@ -162,7 +162,7 @@ impl Trampoline {
 
     fn gdt_base(&self) -> Result<[u8; 4]> {
         let field = self.bytes.get(self.gdt + 2..self.gdt + 6).ok_or(EINVAL)?;
-        Ok(field.try_into().map_err(|_| EINVAL)?)
+        field.try_into().map_err(|_| EINVAL)
     }
 }
 
