@@ -8,8 +8,7 @@ use adeos_proto::abi;
 use adeos_proto::boot::cmdline::{
     self,
     CmdlineError,
-    CommandLine,
-    BROADCASTS, //
+    CommandLine, //
 };
 use adeos_proto::layout::entry;
 use kernel::prelude::*;
@@ -46,8 +45,8 @@ pub(crate) fn compose(
         }
     }
     let append = core::str::from_utf8(&spec.append).map_err(|_| EINVAL)?;
-    if cmdline::mentions(append, BROADCASTS) {
-        pr_warn!("{} is not for the caller to say\n", BROADCASTS);
+    if let Some(word) = cmdline::reserved(append) {
+        pr_warn!("{} is not for the caller to say\n", word);
         return Err(EINVAL);
     }
     line.push(append).map_err(errno)?;

@@ -20,13 +20,20 @@ pub(crate) struct ImageFile {
 
 impl ImageFile {
     /// Takes a descriptor of the calling process. EBADF when it is none or not readable, EINVAL
-    /// when it is not a regular file.
+    /// when it is not a regular file, or was
+    /// opened with O_DIRECT.
     pub(crate) fn from_fd(fd: i32) -> Result<Self> {
         let file = LocalFile::fget(u32::try_from(fd).map_err(|_| EBADF)?)?;
         // SAFETY: The file is open, and its mode does not change.
         let mode = unsafe { (*file.as_ptr()).f_mode };
         if mode & (1 << 0) == 0 {
             return Err(EBADF);
+        }
+        // Into memory that has no page structures, a file cannot be read past the page cache.
+        // SAFETY: As above; a flag that changes meanwhile is as if it had changed later.
+        let flags = unsafe { (*file.as_ptr()).f_flags };
+        if flags & bindings::O_DIRECT != 0 {
+            return Err(EINVAL);
         }
         // SAFETY: An open file has an inode, which lives as long as the file.
         let inode = unsafe { (*file.as_ptr()).f_inode };

@@ -166,7 +166,8 @@ files() {
     refuses 'do not fit' 'an initrd larger than the machine' \
         vnode start bad --cpus 1 --memory 64M --initrd /tmp/large
     rm /tmp/large
-    for word in no_ipi_broadcast=0 no-ipi-broadcast=0 '"no_ipi-broadcast=0"'; do
+    for word in no_ipi_broadcast=0 no-ipi-broadcast=0 '"no_ipi-broadcast=0"' acpi=force pci=conf1 \
+        8250.nr_uarts=4 earlyprintk=serial; do
         refuses 'is not yours to say' "$word is not for the user to say" \
             vnode start bad --cpus 1 --memory 64M --append "$word"
     done

@@ -23,13 +23,26 @@ pub struct CommandLine<const N: usize> {
     len: usize,
 }
 
-/// The parameter that decides whether a kernel interrupts all CPUs of the machine at once: not for
-/// the user to say.
-pub const BROADCASTS: &str = "no_ipi_broadcast";
+/// Parameters that are not for the user to say, because with them a kernel reaches what is not its
+/// own: all CPUs of the machine at once, or the firmware's tables and the devices of a PC.
+pub const RESERVED: [&str; 7] = [
+    "no_ipi_broadcast",
+    "acpi=",
+    "acpi_rsdp=",
+    "pci=",
+    "8250.",
+    "earlyprintk",
+    "earlycon",
+];
+
+/// The reserved parameter that a line names, if it does.
+pub fn reserved(line: &str) -> Option<&'static str> {
+    RESERVED.into_iter().find(|name| mentions(line, name))
+}
 
 /// Whether a parameter's name stands anywhere in a line. The kernel takes `-` for `_` in names and
 /// drops quotes around words (kernel/params.c), so no sharper look is safe.
-pub fn mentions(line: &str, name: &str) -> bool {
+fn mentions(line: &str, name: &str) -> bool {
     let same =
         |(a, b): (&u8, &u8)| a == b || (matches!(a, b'-' | b'_') && matches!(b, b'-' | b'_'));
     let (line, name) = (line.as_bytes(), name.as_bytes());
@@ -127,6 +140,20 @@ mod tests {
         for line in ["", "a b", "ab", "a_", "A_B"] {
             assert!(!mentions(line, "a_b"), "{line}");
         }
+    }
+
+    #[test]
+    fn what_reaches_beyond_the_vnode_is_reserved() {
+        for line in [
+            "quiet acpi=force",
+            "\"pci=conf1\"",
+            "8250.nr_uarts=4",
+            "earlycon",
+        ] {
+            assert!(reserved(line).is_some(), "{line}");
+        }
+        assert_eq!(reserved("no-ipi_broadcast=0"), Some("no_ipi_broadcast"));
+        assert_eq!(reserved("quiet root=/dev/ram0 panic=5 pcie_ports=x"), None);
     }
 
     #[test]

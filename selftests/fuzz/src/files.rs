@@ -5,6 +5,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
 
 use adeos_proto::abi;
@@ -124,6 +125,9 @@ impl Files {
             Source::WriteOnly => OpenOptions::new()
                 .write(true)
                 .open(&self.originals.kernel_path)?,
+            Source::Direct => self.made_with(libc::O_DIRECT, |file| {
+                file.write_all(&self.originals.kernel)
+            })?,
             Source::Folder => File::open("/tmp")?,
             Source::Pipe => return sys::pipe().map(|(read, write)| Handle::Pipe(read, write)),
             Source::Device(which) => File::open(DEVICES.get(*which).copied().unwrap_or("/"))?,
@@ -134,9 +138,21 @@ impl Files {
 
     /// A file of that content, without a name.
     fn made(&self, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<File> {
+        self.made_with(0, fill)
+    }
+
+    /// The same, opened for reading with these flags.
+    fn made_with(
+        &self,
+        flags: i32,
+        fill: impl FnOnce(&mut File) -> io::Result<()>,
+    ) -> io::Result<File> {
         let mut file = File::create(&self.scratch)?;
         fill(&mut file)?;
-        let reader = File::open(&self.scratch)?;
+        let reader = OpenOptions::new()
+            .read(true)
+            .custom_flags(flags)
+            .open(&self.scratch)?;
         fs::remove_file(&self.scratch)?;
         Ok(reader)
     }

@@ -32,6 +32,8 @@ pub(crate) enum Source {
     Made,
     /// Regular, but open for writing only.
     WriteOnly,
+    /// The image, to be read past the page cache.
+    Direct,
     /// A folder.
     Folder,
     /// The reading end of a pipe.
@@ -292,7 +294,7 @@ fn flip(random: &mut Random) -> (usize, u8) {
 }
 
 fn other_file(random: &mut Random) -> Source {
-    match random.below(10) {
+    match random.below(11) {
         0 => Source::Zeros(random.pick(&[0, 1, 4096, 40 << 20, 100 << 20, 1 << 40])),
         1 => Source::Noise,
         2 => Source::Made,
@@ -301,6 +303,7 @@ fn other_file(random: &mut Random) -> Source {
         5 => Source::Pipe,
         6 => Source::Device(random.below(crate::files::DEVICES.len() as u64) as usize),
         7 => Source::Image,
+        8 => Source::Direct,
         _ => Source::Closed(random.pick(&[-1, -2, i32::MIN, i32::MAX, 900, 1023])),
     }
 }

@@ -48,10 +48,9 @@ pub(crate) fn parse_append(text: &str) -> Result<String, String> {
             "{odd:?} has no place on a kernel command line: take printable ASCII"
         ));
     }
-    if cmdline::mentions(text, cmdline::BROADCASTS) {
+    if let Some(word) = cmdline::reserved(text) {
         return Err(format!(
-            "{} is not yours to say: a kernel that broadcasts interrupts reaches all the others",
-            cmdline::BROADCASTS
+            "{word} is not yours to say: with it a kernel could reach what is not its own"
         ));
     }
     // The closing zero is counted.

@@ -89,7 +89,7 @@ fn kernel(source: &Source) -> Option<i32> {
             Some(ENOEXEC)
         }
         Source::WriteOnly | Source::Closed(_) => Some(EBADF),
-        Source::Folder | Source::Pipe | Source::Device(_) => Some(EINVAL),
+        Source::Direct | Source::Folder | Source::Pipe | Source::Device(_) => Some(EINVAL),
     }
 }
 
@@ -97,7 +97,7 @@ fn initrd(source: &Source) -> Option<i32> {
     match source {
         Source::Closed(-1) => None,
         Source::WriteOnly | Source::Closed(_) => Some(EBADF),
-        Source::Folder | Source::Pipe | Source::Device(_) => Some(EINVAL),
+        Source::Direct | Source::Folder | Source::Pipe | Source::Device(_) => Some(EINVAL),
         _ => None,
     }
 }
