@@ -203,7 +203,8 @@ fn set_machine(
     memory: PhysRange,
     boot_block: u64,
 ) -> Result {
-    let low = PhysRange::new(layout::low_slot(vnode), layout::LOW_SIZE).ok_or(EINVAL)?;
+    // Its last page is where its CPUs are sent when they are stopped, and stay the vnode's never.
+    let low = PhysRange::new(layout::low_slot(vnode), layout::LOW_WAITING_ROOM).ok_or(EINVAL)?;
     params.add_e820(low, Kind::Ram).map_err(|_| EINVAL)?;
     params.add_e820(memory, Kind::Ram).map_err(|_| EINVAL)?;
     if spec.entry == entry::IMAGE {

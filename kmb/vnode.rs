@@ -10,6 +10,7 @@ use adeos_core::cpu::LentCpus;
 use adeos_core::{
     Assignment,
     Core,
+    Mapping,
     Region, //
 };
 use adeos_proto::id::{
@@ -17,10 +18,12 @@ use adeos_proto::id::{
     PhysRange,
     VnodeId, //
 };
+use adeos_proto::layout;
 use adeos_proto::lifecycle::{
     Cause,
     Event, //
 };
+use adeos_proto::window::Window;
 use core::mem::ManuallyDrop;
 use kernel::prelude::*;
 use kernel::sync::Arc;
@@ -138,6 +141,17 @@ impl Vnode {
         let assignment = facts.assignment.ok_or(ENOENT)?;
         START_CPUS.quarantine(assignment.apic_ids(), self.id)?;
         region.map()?.scrub();
-        Ok(())
+        scrub_low(self.id)
     }
+}
+
+/// Fills a vnode's conventional memory with zeros, but for the page in which its CPUs wait.
+fn scrub_low(vnode: VnodeId) -> Result {
+    const PAGE: [u8; kernel::page::PAGE_SIZE] = [0; kernel::page::PAGE_SIZE];
+    let low = Mapping::low(vnode)?;
+    let memory = low.part(0, layout::LOW_WAITING_ROOM as usize);
+    for offset in (0..memory.size()).step_by(PAGE.len()) {
+        memory.write(offset, &PAGE);
+    }
+    Ok(())
 }

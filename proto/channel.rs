@@ -97,7 +97,8 @@ pub fn is_free<W: Window>(window: &W, index: usize) -> bool {
 }
 
 /// Root: makes all channels free, before a new life of the vnode; its CPUs are stopped. Ends
-/// that are still open from the life before are closed by this.
+/// that are still open from the life before are closed by this, and nothing that was sent is left
+/// for the new life to read.
 pub fn clear<W: Window>(window: &W) {
     for place in Place::all() {
         let root = place.root(window);
@@ -108,8 +109,21 @@ pub fn clear<W: Window>(window: &W) {
         };
         window.store_release(place.at(ROOT_SESSION), closed);
         window.store_release(place.at(VNODE_SESSION), closed);
+        // Who receives meanwhile looks at the session after it has copied.
+        window.full_barrier();
+        scrub(window, place.at(DOWN_DATA), DOWN_SIZE);
+        scrub(window, place.at(UP_DATA), UP_SIZE);
     }
 }
+
+fn scrub<W: Window>(window: &W, from: usize, size: usize) {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    for offset in (0..size).step_by(ZEROS.len()) {
+        window.write(from.saturating_add(offset), &ZEROS);
+    }
+}
+
+const _: () = assert!(DOWN_SIZE % 4096 == 0 && UP_SIZE % 4096 == 0);
 
 /// Vnode: closes what an earlier load of its adeos_core has left open, before it accepts.
 pub fn close_leftovers<W: Window>(window: &W) {
@@ -204,7 +218,13 @@ impl RootEnd {
         if !is_mine || self.peer(window) == PeerState::Waiting {
             return Ok(0);
         }
-        self.end.receive(window, to)
+        let received = self.end.receive(window, to)?;
+        // A new life may have begun while this copied, and what was copied would be zeros.
+        window.full_barrier();
+        if self.place.root(window) != self.end.session {
+            return Ok(0);
+        }
+        Ok(received)
     }
 
     /// Closes the channel.

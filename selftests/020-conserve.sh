@@ -54,6 +54,32 @@ leaves_nothing() {
         "$1: its memory is all zeros"
 }
 
+# channels: the rings through which vnode 1 and the root have talked (docs/control-area.md).
+channels() {
+    dd if=/dev/mem bs=64K skip=$(((control + 0x10000 + 0x80000 + 0x40000) >> 16)) count=4 2>/dev/null
+}
+
+# low_memory: the conventional memory that vnode 1 had, but for the page in which its CPUs wait.
+low_memory() {
+    dd if=/dev/mem bs=4K skip=16 count=7 2>/dev/null
+}
+
+# What a vnode has besides its memory is cleared before its number has another life.
+leaves_nothing_beside() {
+    control=$(sed -n '1s/^used \(0x[0-9a-f]*\)+.*/\1/p' /sys/kernel/debug/adeos/pool)
+    is "$(dd if=/dev/mem bs=64K skip=$((control >> 16)) count=1 2>/dev/null | head -c 8)" ADEOSCTL \
+        'the control area is found'
+    check 'a vnode that talks' start one --cpus 2 --memory "${small}M"
+    on one sh -c "yes '$pattern' | head -c 65536" >/dev/null
+    isnt "$(channels | tr -s '\0' '\n' | grep -c "$pattern")" 0 'what it said is in the rings'
+    isnt "$(low_memory | tr -d '\0' | wc -c)" 0 'its conventional memory is used'
+    check 'it is stopped' vnode stop one
+    is "$(low_memory | tr -d '\0' | wc -c)" 0 'its conventional memory is all zeros'
+    check 'the number has another life' start two --cpus 2 --memory "${small}M" --no-wait
+    is "$(channels | tr -s '\0' '\n' | grep -c "$pattern")" 0 'and nothing of it is in the rings'
+    check 'which ends' vnode kill two
+}
+
 # Nor does the vnode that is lent the memory next find it.
 next_sees_nothing() {
     check 'a vnode that writes a secret' \
@@ -129,6 +155,7 @@ before=$(view)
 orderly
 leaves_nothing kill
 leaves_nothing stop
+leaves_nothing_beside
 next_sees_nothing
 rounds_leak_nothing
 sound

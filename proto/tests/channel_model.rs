@@ -265,6 +265,7 @@ impl World {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
+    /// CA-80 to CA-87, whichever of the two calls, dies or is loaded anew in between.
     #[test]
     fn sessions_carry_their_own_bytes_and_no_others(
         index in 0..COUNT,
@@ -286,6 +287,7 @@ proptest! {
 
     /// An open or an accept that stops after any store leaves a channel that the survivor can
     /// bring back.
+    /// CA-80, CA-81 and CA-86.
     #[test]
     fn a_death_while_opening_or_accepting_is_survived(
         open in 0..5usize, accept in 0..5usize
@@ -300,6 +302,7 @@ proptest! {
         prop_assert!(RootEnd::open(&memory, 0).is_some());
     }
 
+    /// CA-4, CA-84 and CA-86.
     #[test]
     fn a_hostile_peer_costs_its_own_channel_only(
         lies in prop::collection::vec((0..0x180usize / 4, any::<u32>(), 0..4u8), 1..60)
@@ -327,6 +330,7 @@ proptest! {
     }
 }
 
+/// CA-81 and CA-82.
 #[test]
 fn a_closed_session_is_not_accepted_again() {
     let memory = Cells::new(SLOT_SIZE);
@@ -345,4 +349,21 @@ fn there_is_no_channel_beyond_the_last() {
     assert!(!channel::is_free(&memory, COUNT));
     assert!(RootEnd::open(&memory, COUNT).is_none());
     assert!(VnodeEnd::accept(&memory, usize::MAX).is_none());
+}
+
+/// CA-86: nothing that was said is left, and an end of before finds nothing to receive.
+#[test]
+fn a_new_life_reads_nothing_of_the_last() {
+    let memory = Cells::new(SLOT_SIZE);
+    let mut root = RootEnd::open(&memory, 3).unwrap();
+    let mut vnode = VnodeEnd::accept(&memory, 3).unwrap();
+    let secret = [0x5a; 10_000];
+    assert!(root.send(&memory, &secret).unwrap() > 4096);
+    assert!(vnode.send(&memory, &secret).unwrap() > 4096);
+    channel::clear(&memory);
+    let mut rings = vec![0; COUNT * STRIDE];
+    memory.read(CHANNELS, &mut rings);
+    assert!(!rings.contains(&0x5a));
+    let mut to = [0xff; 64];
+    assert_eq!(root.receive(&memory, &mut to), Ok(0));
 }
