@@ -84,7 +84,7 @@ impl Control {
             && header.slot_size == layout::SLOT_SIZE as u64;
         if header.version != layout::VERSION || !same_layout {
             pr_err!(
-                "the control area is of version {}, this module of {}\n",
+                "the control area is of version {}, this module of {}: load the same modules in both\n",
                 header.version,
                 layout::VERSION
             );

@@ -41,7 +41,9 @@ impl Identity {
     /// EOPNOTSUPP, with a reason in the log: a root without the patches, or a kernel that
     /// broadcasts interrupts to CPUs of other kernels.
     pub(crate) fn find() -> Result<Self> {
-        let command_line = KernelCommandLine::read()?;
+        let command_line = KernelCommandLine::read().inspect_err(|_| {
+            pr_err!("/proc/cmdline cannot be read: mount /proc before this is loaded\n");
+        })?;
         if broadcasts(&command_line) {
             pr_err!("interrupts are broadcast to all CPUs of the machine: boot with no_ipi_broadcast=1\n");
             return Err(EOPNOTSUPP);
@@ -78,15 +80,16 @@ impl Identity {
         }
         if block.version != layout::VERSION {
             pr_err!(
-                "the root speaks version {}, this module {}\n",
+                "the root speaks version {}, this module {}: load the same modules in both\n",
                 block.version,
                 layout::VERSION
             );
             return Err(EPROTO);
         }
-        let vnode = VnodeId::new(block.vnode)
-            .filter(|vnode| !vnode.is_root())
-            .ok_or(EINVAL)?;
+        let Some(vnode) = VnodeId::new(block.vnode).filter(|vnode| !vnode.is_root()) else {
+            pr_err!("the boot block at {:#x} names no vnode\n", address);
+            return Err(EINVAL);
+        };
 
         Ok(Self {
             vnode,
@@ -139,8 +142,8 @@ impl KernelCommandLine {
     fn value(&self, key: &[u8]) -> Option<&[u8]> {
         self.0
             .split(|byte| byte.is_ascii_whitespace())
-            .filter_map(|word| word.strip_prefix(key)?.strip_prefix(b"="))
-            .last()
+            .rev()
+            .find_map(|word| word.strip_prefix(key)?.strip_prefix(b"="))
     }
 }
 
@@ -160,7 +163,13 @@ fn boot_address(command_line: &KernelCommandLine) -> Result<Option<u64>> {
     }
     match command_line.value(b"adeos_boot") {
         None => Ok(None),
-        Some(text) => hexadecimal(text).map(Some).ok_or(EINVAL),
+        Some(text) => match hexadecimal(text) {
+            Some(address) => Ok(Some(address)),
+            None => {
+                pr_err!("adeos_boot= on the command line is no address\n");
+                Err(EINVAL)
+            }
+        },
     }
 }
 

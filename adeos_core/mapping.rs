@@ -2,8 +2,8 @@
 
 //! Mapped physical memory that other kernels may write: the bulk of our shared-memory unsafe.
 //!
-//! Two rules hold here. No reference to shared bytes is ever made: numbers are accessed whole
-//! through the kernel's atomics, bytes are copied. Every access is checked against the size of
+//! Two rules hold here. No reference to shared bytes is ever made but to one number as an atomic:
+//! numbers are accessed whole, bytes are copied, and copies may tear (CA-3). Every access is checked against the size of
 //! the mapping; one outside reads zero and writes nothing. Data that races gives wrong bytes,
 //! never unsoundness.
 

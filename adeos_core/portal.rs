@@ -13,7 +13,10 @@ use crate::core_state::Core;
 use crate::cpu;
 #[cfg(CONFIG_ADEOS)]
 use crate::ffi;
-use adeos_proto::id::VnodeId;
+use adeos_proto::id::{
+    VnodeId,
+    MAX_VNODES, //
+};
 use adeos_proto::layout;
 use adeos_proto::portal::{
     self,
@@ -40,6 +43,10 @@ static HANDLERS: [Atomic<usize>; layout::PORTALS] = [const { Atomic::new(0) }; l
 
 /// Raises taken by this kernel, by portal.
 static TAKEN: [Atomic<u64>; layout::PORTALS] = [const { Atomic::new(0) }; layout::PORTALS];
+
+/// In the root, the CPU that takes a vnode's portals, as a local APIC id: the root's own knowledge,
+/// as the vnode could write another number to where the others read it.
+static RECEIVERS: [Atomic<u32>; MAX_VNODES] = [const { Atomic::new(layout::NO_APIC) }; MAX_VNODES];
 
 /// Raises that this kernel has sent, and interrupts that they took.
 static SENT: [Atomic<u64>; 2] = [const { Atomic::new(0) }; 2];
@@ -78,19 +85,45 @@ pub(crate) fn send(control: &Control, from: VnodeId, to: VnodeId, portal: u32) {
     if raised != Raised::Interrupt {
         return;
     }
-    let apic_id = receiver(control, to);
+    let apic_id = receiver(control, from, to);
     if apic_id != layout::NO_APIC {
         count(&SENT[1]);
         cpu::send_portal(apic_id);
     }
 }
 
-/// The CPU of a vnode that takes portals: its first.
-fn receiver(control: &Control, to: VnodeId) -> u32 {
-    if control.is_in_use(to) {
+/// Says which CPU takes a vnode's portals, or that none does. The root only. Any context.
+pub(crate) fn set_receiver(vnode: VnodeId, apic_id: Option<u32>) {
+    if let Some(receiver) = RECEIVERS.get(vnode.index()) {
+        receiver.store(apic_id.unwrap_or(layout::NO_APIC), Release);
+    }
+}
+
+/// The CPU of a vnode that takes portals: its first. A vnode has nothing but the claim in the boot
+/// block; what a false one brings about is an interrupt with nothing in the inbox.
+fn receiver(control: &Control, from: VnodeId, to: VnodeId) -> u32 {
+    if from.is_root() {
+        RECEIVERS
+            .get(to.index())
+            .map_or(layout::NO_APIC, |receiver| receiver.load(Acquire))
+    } else if control.is_in_use(to) {
         control.apic_id(to, 0)
     } else {
         layout::NO_APIC
+    }
+}
+
+/// The portals of others, for the modules that build on this one.
+impl Core {
+    /// Raises a portal of a vnode. Any context. A vnode that does not run takes no harm: the bit
+    /// waits in its inbox, which is emptied before its next life. EINVAL when there is no such
+    /// portal, or when it is one of the nanokernel's own.
+    pub fn raise(&self, to: VnodeId, portal: u32) -> Result {
+        if portal < layout::portal::FREE || portal as usize >= layout::PORTALS {
+            return Err(EINVAL);
+        }
+        send(self.control(), self.identity().vnode, to, portal);
+        Ok(())
     }
 }
 
@@ -166,6 +199,11 @@ impl Drop for Vector {
     }
 }
 
+/// Runs in the hard interrupt of the portals' vector.
+///
+/// # Safety
+///
+/// Called by the patch's gate only, while [`Vector`] holds the claim on it.
 #[cfg(CONFIG_ADEOS)]
 unsafe extern "C" fn interrupt() {
     Core::with_in_interrupt(dispatch);

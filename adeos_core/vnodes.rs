@@ -41,9 +41,6 @@ use kernel::prelude::*;
 /// CPUs of a vnode whose beats are watched; those beyond run unwatched.
 const WATCHED: usize = 64;
 
-/// How long the kernel of a started vnode may take until it reads its boot block.
-const START_TIMEOUT_NS: u64 = 30_000_000_000;
-
 // SAFETY: This file sends INIT only to CPUs in the table: those of a vnode that is to end.
 const START_CPUS: StartCpus = unsafe { StartCpus::new() };
 
@@ -96,7 +93,10 @@ impl Table {
             Event::Died(cause) => facts.cause = Some(cause),
             Event::NoSign => facts.cause = Some(Cause::NoStart),
             Event::Loaded => facts.started_ns = now,
-            Event::Reclaimed => facts.assignment = None,
+            Event::Reclaimed => {
+                facts.assignment = None;
+                portal::set_receiver(vnode, None);
+            }
             _ => {}
         }
         if matches!(action, Action::StopCpus) {
@@ -153,6 +153,8 @@ impl Core {
         entry.monitor.reset();
         table.on(vnode, Event::Assigned)?;
         self.control().clear_slot(vnode);
+        drop(table);
+        self.changed().notify_all();
         Ok((vnode, generation))
     }
 
@@ -175,6 +177,7 @@ impl Core {
         };
         self.control()
             .write_boot_block(vnode, &block, assignment.apic_ids());
+        portal::set_receiver(vnode, assignment.apic_ids().next());
         Ok(())
     }
 
@@ -281,7 +284,8 @@ fn look(core: &Core, table: &mut Table, vnode: VnodeId) -> Result<Option<Event>>
     }
     let generation = entry.facts.generation.0;
     let Some(status) = core.control().read_status(vnode, generation) else {
-        let late = now_ns.saturating_sub(entry.facts.started_ns) > START_TIMEOUT_NS;
+        let limit_ms = u64::from(crate::module_parameters::start_ms.value());
+        let late = now_ns.saturating_sub(entry.facts.started_ns) / 1_000_000 > limit_ms;
         return Ok((late && entry.facts.state == State::Loaded).then_some(Event::NoSign));
     };
 
@@ -326,14 +330,14 @@ fn watch_beats(core: &Core, entry: &mut Entry, vnode: VnodeId, now_ns: u64) -> O
     match entry.monitor.tick(now_ns / 1_000_000, limit_ms, cpus, beat) {
         Verdict::Unknown => None,
         Verdict::Alive { silent_ms } => {
-            entry.facts.silent_ms = silent_ms.min(u32::MAX as u64) as u32;
+            entry.facts.silent_ms = silent_ms.min(u64::from(u32::MAX)) as u32;
             None
         }
         Verdict::Silent {
             position,
             silent_ms,
         } => {
-            entry.facts.silent_ms = silent_ms.min(u32::MAX as u64) as u32;
+            entry.facts.silent_ms = silent_ms.min(u64::from(u32::MAX)) as u32;
             let apic_id = entry
                 .facts
                 .assignment
@@ -355,8 +359,8 @@ fn report(table: &mut Table, vnode: VnodeId, event: Event) {
     let Some(assignment) = facts.assignment else {
         return;
     };
-    match (facts.state, facts.cause) {
-        (State::Dead | State::Failed, Some(cause)) => pr_warn!(
+    if let (State::Dead | State::Failed, Some(cause)) = (facts.state, facts.cause) {
+        pr_warn!(
             "vnode {} \"{}\", life {}, has ended: {} (APIC {:#x}) {}\n",
             vnode.number(),
             assignment.name.as_str(),
@@ -364,7 +368,6 @@ fn report(table: &mut Table, vnode: VnodeId, event: Event) {
             cause.describe(),
             facts.cause_apic_id,
             adeos_proto::record::text(&facts.message)
-        ),
-        _ => {}
+        );
     }
 }
