@@ -74,7 +74,8 @@ check-long: check ## That, a thousand starts, and check-debug
 bench: build ## Figures, each against what one would pick instead
 	@scripts/bench
 
-test: setup ## The tests that need no cluster
+test: ## The tests that need no cluster
+	@scripts/setup tests
 	@cargo nextest run --locked
 	@cargo test --quiet --locked --doc
 

@@ -78,7 +78,7 @@ module! {
             default: adeos_proto::liveness::SILENT_AFTER_MS,
             description: "Time in ms after which a vnode with a CPU that gives no sign of life is dead (at least 600)",
         },
-        start_ms: u32 {
+        start_timeout_ms: u32 {
             default: 30_000,
             description: "Time in ms within which the kernel of a started vnode has to give a first sign of life",
         },

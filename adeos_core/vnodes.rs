@@ -284,7 +284,7 @@ fn look(core: &Core, table: &mut Table, vnode: VnodeId) -> Result<Option<Event>>
     }
     let generation = entry.facts.generation.0;
     let Some(status) = core.control().read_status(vnode, generation) else {
-        let limit_ms = u64::from(crate::module_parameters::start_ms.value());
+        let limit_ms = u64::from(crate::module_parameters::start_timeout_ms.value());
         let late = now_ns.saturating_sub(entry.facts.started_ns) / 1_000_000 > limit_ms;
         return Ok((late && entry.facts.state == State::Loaded).then_some(Event::NoSign));
     };

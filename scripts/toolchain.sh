@@ -15,17 +15,25 @@ kernel_series=7.3
 # Debian's suite that has it, and the core sources of the rustc that goes with it.
 source_suite=trixie-backports
 
-rustc_minimum=1.85
+# The kernel asks for rustc 1.85, and so does the vnode tool; proptest, which the tests need, in the
+# version of Cargo.lock for 1.88.
+rustc_minimum=1.88
+# These are installed when there are none or older ones. Bindgen asks for rustc 1.70 and this
+# nextest for 1.87; later ones for more than the minimum above.
 bindgen_version=0.72.1
+nextest_version=0.9.108
 
-# What a cold build writes, in GiB, and what it needs while it runs.
+# What a cold build writes, in GiB; and the memory without which the demonstration does not begin:
+# its machine has 4 GiB, and Linux gives no program more than memory and swap together.
 disk_needed_gib=12
-memory_needed_gib=3
+memory_needed_gib=5
 
-# version_of PROGRAM: the number in the first line of PROGRAM --version; nothing if it is missing.
+# version_of PROGRAM: the first number in what PROGRAM --version says; nothing if it is missing or
+# does not run, like rustup's stand-in for a component that is not installed.
 version_of() {
-    command -v "$1" >/dev/null || return 0
-    "$1" --version | grep -oE -m 1 '[0-9]+\.[0-9]+(\.[0-9]+)?' | head -n 1
+    local said
+    said=$("$1" --version 2>&1) || return 0
+    sed -nE '1 s/^[^0-9]*([0-9]+\.[0-9]+(\.[0-9]+)?).*/\1/p' <<<"$said"
 }
 
 # at_least HAVE WANT: whether version HAVE is WANT or later.
@@ -62,8 +70,9 @@ linux_source() {
 # rust_library: the folder of the sources of Rust's core library, of the very version of rustc:
 # RUST_LIB_SRC, rustc's own, or what setup has fetched. Fails when there is none.
 rust_library() {
-    local folder
-    for folder in "${RUST_LIB_SRC:-}" "$(rustc --print sysroot)/lib/rustlib/src/rust/library" \
+    local folder sysroot
+    sysroot=$(rustc --print sysroot 2>&1) || return 1
+    for folder in "${RUST_LIB_SRC:-}" "$sysroot/lib/rustlib/src/rust/library" \
         "$cache/source/rust-$(version_of rustc)"; do
         if [ -n "$folder" ] && [ -e "$folder/core/src/lib.rs" ]; then
             readlink -f "$folder"
@@ -84,6 +93,8 @@ free_gib() {
     echo $(($(df --output=avail --block-size=1M "$folder" | tail -n 1) / 1024))
 }
 
+# memory_gib: memory and swap.
 memory_gib() {
-    awk '/^MemTotal:/ { printf "%d\n", $2 / 1024 / 1024 + 0.5 }' /proc/meminfo
+    awk '/^(MemTotal|SwapTotal):/ { sum += $2 } END { printf "%d\n", sum / 1024 / 1024 + 0.5 }' \
+        /proc/meminfo
 }

@@ -4,6 +4,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use adeos_proto::abi;
 use rustix::io::Errno;
 
 use crate::cli::ConsoleArgs;
@@ -19,9 +20,12 @@ const PIECE: usize = 16 << 10;
 /// Longest wait for the next byte, in ms, before a look at whether the vnode still lives.
 const LISTEN_MS: u32 = 500;
 
+/// Where a console is read from: position, buffer and timeout in ms, as `KMB_CONSOLE` takes them.
+type Source<'a> = Box<dyn FnMut(u64, &mut [u8], u32) -> io::Result<abi::ConsoleRead> + 'a>;
+
 /// A place in a console from which one reads on.
 struct Reader<'a> {
-    kmb: &'a Kmb,
+    source: Source<'a>,
     vnode: u32,
     position: u64,
     lost: u64,
@@ -29,9 +33,16 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn new(kmb: &'a Kmb, vnode: u32) -> Self {
+    fn of(kmb: &'a Kmb, vnode: u32) -> Self {
+        let source = move |position, buffer: &mut [u8], timeout_ms| {
+            kmb.console(vnode, position, buffer, timeout_ms)
+        };
+        Self::new(Box::new(source), vnode)
+    }
+
+    fn new(source: Source<'a>, vnode: u32) -> Self {
         Self {
-            kmb,
+            source,
             vnode,
             position: 0,
             lost: 0,
@@ -39,20 +50,22 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The next bytes; none when there is nothing new within the time.
-    fn read(&mut self, timeout_ms: u32) -> io::Result<&[u8]> {
-        let answer = self
-            .kmb
-            .console(self.vnode, self.position, &mut self.buffer, timeout_ms);
-        let read = match answer {
+    /// The next bytes, `None` when there is nothing new within the time. No bytes are not the end:
+    /// they come also when the writer was quicker, and then the position has moved on.
+    fn read(&mut self, timeout_ms: u32) -> io::Result<Option<&[u8]>> {
+        let before = self.position;
+        let read = match (self.source)(before, &mut self.buffer, timeout_ms) {
             Ok(read) => read,
-            Err(error) if is_silence(&error) => return Ok(&[]),
+            Err(error) if is_silence(&error) => return Ok(None),
             Err(error) => return Err(error),
         };
         self.position = read.position;
         self.lost = self.lost.saturating_add(read.lost);
+        if read.length == 0 && read.position <= before {
+            return Ok(None);
+        }
         let length = usize::try_from(read.length).unwrap_or(usize::MAX);
-        Ok(self.buffer.get(..length).unwrap_or(&self.buffer))
+        Ok(Some(self.buffer.get(..length).unwrap_or(&self.buffer)))
     }
 
     /// Bytes that were lost since the last call.
@@ -63,14 +76,11 @@ impl<'a> Reader<'a> {
     /// All that the console holds now.
     fn scroll_back(&mut self) -> Result<Vec<u8>> {
         let mut all = Vec::new();
-        loop {
-            let number = self.vnode;
-            let piece = self.read(0).map_err(|error| unreadable(number, &error))?;
-            if piece.is_empty() {
-                return Ok(all);
-            }
+        let number = self.vnode;
+        while let Some(piece) = self.read(0).map_err(|error| unreadable(number, &error))? {
             all.extend_from_slice(piece);
         }
+        Ok(all)
     }
 }
 
@@ -78,7 +88,7 @@ impl<'a> Reader<'a> {
 pub(crate) fn run(args: &ConsoleArgs) -> Result<()> {
     let kmb = Kmb::open()?;
     let number = number(&kmb, &args.name)?;
-    let mut reader = Reader::new(&kmb, number);
+    let mut reader = Reader::of(&kmb, number);
     let mut output = Output::new(args);
 
     let all = reader.scroll_back()?;
@@ -101,7 +111,7 @@ pub(crate) fn run(args: &ConsoleArgs) -> Result<()> {
 
 /// The last lines of a console, made safe for a terminal.
 pub(crate) fn tail(kmb: &Kmb, vnode: u32, lines: usize) -> Result<String> {
-    let all = Reader::new(kmb, vnode).scroll_back()?;
+    let all = Reader::of(kmb, vnode).scroll_back()?;
     Ok(String::from_utf8_lossy(&harmless(last_lines(&all, lines))).into_owned())
 }
 
@@ -125,8 +135,8 @@ fn follow(kmb: &Kmb, reader: &mut Reader<'_>, output: &mut Output) -> Result<()>
         let piece = reader
             .read(LISTEN_MS)
             .map_err(|error| unreadable(number, &error))?;
-        let is_silent = piece.is_empty();
-        output.write(piece)?;
+        let is_silent = piece.is_none();
+        output.write(piece.unwrap_or_default())?;
         report_lost(reader);
         let end = match now {
             Some(vnode) if !vnode.is_over() => continue,
@@ -224,6 +234,43 @@ fn last_lines(bytes: &[u8], lines: usize) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What the kernel says of each read: where it ended, what it copied, what was overwritten.
+    fn reader(answers: Vec<(u64, &[u8], u64)>) -> Reader<'_> {
+        let mut answers = answers.into_iter();
+        let mut expected = 0;
+        let source = move |wanted, buffer: &mut [u8], _timeout_ms| {
+            assert_eq!(wanted, expected);
+            let (position, bytes, lost) = answers.next().unwrap();
+            buffer[..bytes.len()].copy_from_slice(bytes);
+            expected = position;
+            Ok(abi::ConsoleRead {
+                position,
+                length: u32::try_from(bytes.len()).unwrap(),
+                lost,
+                ..Default::default()
+            })
+        };
+        Reader::new(Box::new(source), 1)
+    }
+
+    #[test]
+    fn a_writer_that_was_quicker_is_not_the_end() {
+        let mut reader = reader(vec![
+            (3, b"abc", 0),
+            (9, b"", 6),
+            (12, b"jkl", 0),
+            (12, b"", 0),
+        ]);
+        assert_eq!(reader.scroll_back().unwrap(), b"abcjkl");
+        assert_eq!(reader.take_lost(), 6);
+    }
+
+    #[test]
+    fn a_console_that_shrinks_comes_to_an_end() {
+        let mut reader = reader(vec![(3, b"abc", 0), (1, b"", 0)]);
+        assert_eq!(reader.scroll_back().unwrap(), b"abc");
+    }
 
     #[test]
     fn the_last_lines_are_whole_lines() {
