@@ -152,10 +152,62 @@ at_once() {
     check 'and then there is room again' on three true
 }
 
+# portals NAME: how many interrupts for portals a kernel has sent, and how many raises of the
+# channels' portal it has taken.
+portals() {
+    show='cat /sys/kernel/debug/adeos/portals'
+    [ "$1" = root ] || show="on $1 $show"
+    $show | sed -n -e 's/^raised .* interrupts //p' -e 's/^portal 1 taken //p' | xargs
+}
+
+# CA-60. Both sides have to interrupt each other in every command: the vnode's one CPU runs programs between
+# being called and answering, and so does the root's first one, where the commands are run here.
+interrupted() {
+    before="$(portals root) $(portals one)"
+    many=20
+    count=0
+    while [ $count -lt $many ] && taskset 1 vnode exec one true; do
+        count=$((count + 1))
+    done
+    is $count $many "$many commands, one after the other"
+    # shellcheck disable=SC2046,SC2086 # These are several words.
+    set -- $before $(portals root) $(portals one)
+    within $(($5 - $1)) $many 1000000 'the root has interrupted the vnode for each of them'
+    within $(($8 - $4)) $many 1000000 'the vnode has taken a raise for each'
+    within $(($7 - $3)) $many 1000000 'it has interrupted the root for each'
+    within $(($6 - $2)) $many 1000000 'and the root has taken a raise for each'
+}
+
+# answered: a program in the vnode answers 20 questions, each asked after the last answer, in 50 ms
+# each. Were an inbox only looked at, a question would wait for the next round, in 100 ms.
+answered() {
+    begin=$(now_ms)
+    number=0
+    while [ "$number" -lt 20 ]; do
+        number=$((number + 1))
+        echo "$number" >&3
+        read -r answer <&4 && [ "$answer" = "$number" ] || return
+    done
+    [ $(($(now_ms) - begin)) -lt 1000 ]
+}
+
+# A machine that is busy with other things may need some tries; one without interrupts has none.
+answers_at_once() {
+    mkfifo /tmp/questions /tmp/answers
+    on one cat </tmp/questions >/tmp/answers &
+    exec 3>/tmp/questions 4</tmp/answers
+    check 'answers come at once, and not at the next round of the watch' eventually 30 answered
+    exec 3>&- 4<&-
+    wait $!
+    is $? 0 'and their program ends with its input'
+}
+
 boots
 commands
 data
 at_once
+interrupted
+answers_at_once
 # shellcheck disable=SC2086 # These are several words.
 sound $vnodes
 finish

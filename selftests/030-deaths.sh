@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # Whatever way a vnode ends, the root and its sibling live on, and the root says within two seconds
-# which vnode ended and why. What the dead one has said can be read; started again, it runs.
+# which vnode ended and why (CA-41, CA-50). What the dead one has said can be read; started again, it
+# runs.
 #
 # cluster: --cpus 4 --memory 3G --config /dev/null --timeout 300
 # alone

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 # A vnode touches no device of the machine: from its first instruction to its end, its CPUs reach
-# nothing outside of memory but their own local APICs. QEMU tells of every access to a device, by
-# any CPU; the same lists for the root and for an unpatched vnode show that it does.
+# nothing outside of memory but their own local APICs, and by those nobody but each other and, with
+# the portals' vector, the root. QEMU tells of every access to a device, by any CPU; the same lists
+# for the root and for an unpatched vnode show that it does.
 #
 # host: boots a machine that tells of all accesses
 
@@ -47,21 +48,42 @@ END
 # The audited CPUs, 2 and 3, are the vnode's from the STARTUP in its low memory on (page 0x10:
 # command 0x610) until the root resets them (INIT: command 0xc500) to stop them or to have them
 # back. A reset that the vnode's first CPU sends is for its second one: there is one in each life.
+#
+# Writes to 0xfee00310 and 0xfee00300 are an interrupt to the APIC id in the highest byte of the
+# former (SDM volume 3, section 12.6.1); here APIC ids are the numbers of CPUs. Each side's commands
+# are judged by the same rule: all that goes to one's own CPUs, and portals, vector 0xf7, to others.
 cat >"$work/count.awk" <<'AWK'
+# digit HEX PLACE: a digit of a number as QEMU prints it; the last one is at place 0.
+function digit(hex, place, at) {
+    at = length(hex) - place
+    return at > 2 ? index("0123456789abcdef", substr(hex, at, 1)) - 1 : 0
+}
+# verdict WHO COMMAND TO: of an interrupt that one of these CPUs sends.
+function verdict(who, command, to, mode, shorthand) {
+    mode = digit(command, 2)
+    shorthand = digit(command, 4) / 4 % 4
+    if (shorthand >= 2 || mode >= 8) return "stray " command
+    if (int(shorthand) == 1 || (to == 2 || to == 3) == (who == "vnode"))
+        return "own " (mode == 5 ? "INIT" : mode == 6 ? "STARTUP" : "interrupt")
+    return mode == 0 && command ~ /f7$/ ? "portal" : "stray " command " to " to
+}
 /^memory_region_ops_/ {
     for (field = 3; field <= NF; field++) {
         if ($field == "addr") addr = $(field + 1)
         if ($field == "value") value = $(field + 1)
     }
-    audited = $3 == 2 || $3 == 3
+    who = $3 == 2 || $3 == 3 ? "vnode" : "root"
+    was_alive = alive
+    if ($1 ~ /write$/ && addr == "0xfee00310") to[$3] = digit(value, 7) * 16 + digit(value, 6)
     if ($1 ~ /write$/ && addr == "0xfee00300") {
         if (value == "0x610") alive = 1
-        if (value == "0xc500" && audited) lives += alive
-        if (value == "0xc500" && !audited) alive = 0
+        if (value == "0xc500" && who == "vnode") lives += alive
+        if (value == "0xc500" && who == "root") alive = 0
+        if (was_alive) count[who " sends " verdict(who, value, to[$3])]++
     }
     if (!alive) next
     if (addr ~ /^0xfee00...$/) addr = "lapic"
-    count[(audited ? "vnode " : "root ") addr " " $NF]++
+    count[who " " addr " " $NF]++
 }
 END {
     print "lives " lives + 0
@@ -90,7 +112,12 @@ audit() {
 
 # devices WHO WHAT: what they have touched besides local APICs, and how often.
 devices() {
-    grep "^$1 " "$work/$2.touched" | grep -v ' lapic '
+    grep "^$1 " "$work/$2.touched" | grep -vE '^[a-z]+ (lapic|sends) '
+}
+
+# sends WHO WHAT KIND: what interrupts of a kind they have sent, and how often.
+sends() {
+    grep "^$1 sends $3" "$work/$2.touched"
 }
 
 audit patched
@@ -114,4 +141,14 @@ for port in 0x21 0xa1 0x43 0x70; do
         grep -q "^vnode $port " "$work/plain.touched"
 done
 is "$(devices vnode patched)" '' 'and that the vnode touches nothing else'
+
+for kind in 'own INIT' 'own STARTUP' 'own interrupt' portal; do
+    check "it shows what the vnode sends: $kind" sends vnode patched "$kind"
+done
+# The vnode's CPUs are not the root's own: what starts and stops them are strays of the root.
+for command in 0x610 0xc500; do
+    check "it shows that the root sends $command to a CPU that is not its own" \
+        sends root patched "stray $command to 2"
+done
+is "$(sends vnode patched stray)" '' 'and that the vnode sends others nothing but portals (CA-33)'
 finish

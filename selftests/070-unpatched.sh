@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # A kernel without the patches runs as a vnode as well, if the root starts its CPU itself; from the
-# moment at which adeos_core is loaded in it, its deaths stay its own. What the patches buy is seen
-# in comparison with the other files.
+# moment at which adeos_core is loaded in it, its deaths stay its own, and it takes commands though
+# no portal interrupts it (CA-63). What the patches buy is seen in comparison with the other files.
 #
 # cluster: --cpus 4 --memory 3G --config /dev/null --timeout 240 --add-kernel plain
 # alone

@@ -6,6 +6,8 @@
 # host: boots a machine for each way in which a script can end
 # alone
 
+# shellcheck disable=SC2317 # Functions are called by check as well.
+
 set -u
 top=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=selftests/ktap.sh
@@ -78,6 +80,32 @@ told() {
 root_told() {
     check "$1: the root's words are told" grep 'words of the root' \
         <<<"$(part "$1" '/console (its end)')"
+}
+
+# typed LINE PATTERN: what is typed in the shell is answered by a line that matches (grep -E).
+typed() {
+    echo "$1" >&8
+    eventually 30 grep -qE "^$2"$'\r?$' "$work/shell.out"
+}
+
+# in_shell: a person at the console of a machine with a vnode, who leaves by poweroff.
+in_shell() {
+    local shell
+    mkfifo "$work/keys"
+    # Held open here as well, so that the input does not end.
+    exec 8<>"$work/keys"
+    timeout --kill-after=5 $((limit * 3)) "$top/scripts/cluster" shell --cpus 2 --memory 2G \
+        --config "$work/one.toml" <"$work/keys" >"$work/shell.out" 2>"$work/shell.err" 8>&- &
+    shell=$!
+    check 'shell: it greets when the vnode is up' \
+        eventually $((limit * 2 / slow)) grep -q 'This is the root vnode' "$work/shell.out"
+    check 'shell: it takes a command' typed 'expr 40 + 2' 42
+    # Without an input of its own it would take what is typed next.
+    check 'shell: and one for the vnode' typed 'on east hostname </dev/null' east
+    echo poweroff >&8
+    exec 8>&-
+    wait $shell
+    is "$? $(<"$work/shell.err")" '0 ' 'shell: it ends with the machine'
 }
 
 # refuses_option SENTENCE [OPTION...]: a mistake, told in a sentence before anything boots.
@@ -170,6 +198,8 @@ is $? 125 'a QEMU that does not start: status 125'
 check 'and its words' grep 'nonsense: invalid option' "$work/gone.err"
 gone=$(sed -n 's/^cluster: .*; logs are in //p' "$work/gone.err")
 [[ $gone != "$top"/build/run.* ]] || rm -r "$gone"
+
+in_shell
 
 refuses_option "there are 'shell' and 'run', not 'start'; see --help" start
 refuses_option 'run what? see --help' run

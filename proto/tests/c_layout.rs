@@ -189,6 +189,7 @@ fn run(program: &str) -> BTreeMap<String, u64> {
         .collect()
 }
 
+/// The tables of sections 3.1, 3.2 and 3.5, and CA-1: the offsets are those of whole numbers.
 #[test]
 fn the_kernel_patch_and_the_records_agree() {
     let mut expected = BTreeMap::new();

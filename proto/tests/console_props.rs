@@ -95,6 +95,7 @@ fn a_position_beyond_the_end_counts_as_the_end() {
     assert_eq!((chunk.next, &to[..chunk.copied]), (5, &b"ello"[..]));
 }
 
+/// CA-73, with a writer that died in the middle of CA-70.
 #[test]
 fn format_keeps_history_and_closes_what_a_dead_writer_left_open() {
     let memory = formatted();
@@ -113,6 +114,7 @@ fn format_keeps_history_and_closes_what_a_dead_writer_left_open() {
     );
 }
 
+/// CA-70 and CA-72: `reserved` is set before the first byte, and never goes back.
 #[test]
 fn what_a_dead_writer_has_touched_stays_untrusted() {
     let memory = formatted();
@@ -127,6 +129,7 @@ fn what_a_dead_writer_has_touched_stays_untrusted() {
     assert_eq!(to[..chunk.copied - 1], history[100..]);
 }
 
+/// CA-71, and the end of CA-73.
 #[test]
 fn headers_that_lie_are_refused_and_formatted_anew() {
     let lies: [(usize, u64); 4] = [
@@ -148,6 +151,7 @@ fn headers_that_lie_are_refused_and_formatted_anew() {
     }
 }
 
+/// CA-71 at the end of all numbers.
 #[test]
 fn counts_do_not_wrap() {
     let memory = formatted();
@@ -169,6 +173,7 @@ fn check(history: &[u8], asked: u64, chunk: console::Chunk, copied: &[u8]) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
+    /// CA-72 while the writer is at rest.
     #[test]
     fn readers_get_what_was_written_or_know_that_they_missed_it(
         steps in prop::collection::vec((0..CONSOLE_SIZE, 0..9000usize, any::<bool>()), 1..24)
@@ -192,6 +197,7 @@ proptest! {
     }
 
     /// A writer that overtakes the reader in the middle of its copy, or dies there.
+    /// CA-72.
     #[test]
     fn no_torn_byte_is_handed_out(
         filled in 0..2 * CONSOLE_SIZE,
@@ -213,6 +219,7 @@ proptest! {
         check(&history, position, chunk, &to[..chunk.copied]);
     }
 
+    /// CA-4 and CA-7.
     #[test]
     fn a_hostile_header_never_panics(
         words in prop::array::uniform8(any::<u64>()), keep in any::<[bool; 8]>(),

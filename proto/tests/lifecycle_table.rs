@@ -45,6 +45,7 @@ const TABLE: [(State, [&str; 8]); 7] = [
     ),
 ];
 
+/// CA-43: no sign of life leads back.
 #[test]
 fn every_event_in_every_state_does_what_the_table_says() {
     for (state, after) in TABLE {
@@ -133,6 +134,7 @@ fn numbers_and_words_are_those_of_the_interface() {
     assert_eq!((Cause::new(0), Cause::new(9)), (None, None));
 }
 
+/// CA-42.
 #[test]
 fn a_vnode_cannot_claim_what_only_the_root_can_know() {
     let claimed: Vec<u32> = (0..20)

@@ -19,6 +19,7 @@ fn watching() -> Monitor<4> {
     monitor
 }
 
+/// CA-52: silence counts from the first beat on.
 #[test]
 fn nothing_is_known_before_the_first_beat() {
     let mut monitor = Monitor::<4>::new();
@@ -34,6 +35,7 @@ fn nothing_is_known_before_the_first_beat() {
     assert_eq!(first, Verdict::Alive { silent_ms: TICK_MS });
 }
 
+/// CA-52: a change counts, not the value; 1200 ms.
 #[test]
 fn the_cpu_that_stops_is_named_in_time() {
     let mut monitor = watching();
@@ -55,6 +57,7 @@ fn the_cpu_that_stops_is_named_in_time() {
     }
 }
 
+/// CA-52: what one look adds at most.
 #[test]
 fn an_observer_that_was_held_up_blames_nobody() {
     let mut monitor = watching();
@@ -69,6 +72,7 @@ fn an_observer_that_was_held_up_blames_nobody() {
     assert_eq!(monitor.tick(0, SILENT_AFTER_MS, 2, |_| 8), verdict);
 }
 
+/// CA-51.
 #[test]
 fn a_cpu_that_takes_no_part_is_not_missed() {
     let mut monitor = watching();
@@ -111,6 +115,7 @@ fn a_new_life_starts_unknown() {
 proptest! {
     /// No CPU that beats at each look is ever called silent, and one that has stopped always is
     /// once enough time has passed, however irregular the looks.
+    /// CA-52.
     #[test]
     fn verdicts_follow_the_beats(
         steps in prop::collection::vec(0..2 * MAX_STEP_MS, 1..60), stopped in 0..3usize,
@@ -132,6 +137,7 @@ proptest! {
         }
     }
 
+    /// CA-4: numbers, and how many there are.
     #[test]
     fn claims_never_panic(
         ticks in prop::collection::vec((any::<u64>(), any::<usize>(), any::<u32>()), 1..40)

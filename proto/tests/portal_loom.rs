@@ -86,6 +86,7 @@ impl Machine {
     }
 }
 
+/// CA-60 and CA-61 as well: no raise falls between an exchange and the next.
 #[test]
 fn po_12_a_raise_while_the_receiver_takes_is_not_lost() {
     loom::model(|| {

@@ -268,6 +268,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
     /// PO-10 to PO-33.
+    /// CA-60 and CA-61 hold for the words of the inbox.
     #[test]
     fn portals_do_what_the_model_does(calls in prop::collection::vec(any_call(), 1..120)) {
         let mut world = World::new();
@@ -302,6 +303,7 @@ proptest! {
     }
 
     /// PO-13: whatever is scribbled over the inbox, only handlers run, each once per sender.
+    /// CA-4 and CA-62.
     #[test]
     fn a_hostile_inbox_makes_nothing_but_spurious_deliveries(
         words in prop::collection::vec(any::<u64>(), 0x200), unmasked in any::<u64>()
@@ -331,6 +333,7 @@ fn a_window_that_is_too_small_ends_no_loop_late() {
 }
 
 /// PO-14: what a vnode has raised is delivered though it has died since.
+/// CA-60: one atomic operation.
 #[test]
 fn a_sender_that_dies_has_raised_or_has_not() {
     let (slot, own) = (Cells::new(SLOT_SIZE), Cells::new(local::SIZE));

@@ -99,6 +99,7 @@ impl Window for Shared {
 /// for loom to go through all that can happen.
 const TRIES: usize = 2;
 
+/// CA-84: the pairs of acquire and release suffice.
 #[test]
 fn bytes_arrive_in_order_and_no_access_races() {
     loom::model(|| {

@@ -76,6 +76,7 @@ proptest! {
         prop_assert!(guard_is_whole(&memory));
     }
 
+    /// CA-84, and CA-4.
     #[test]
     fn a_hostile_index_never_panics_and_never_leaves_the_ring(
         calls in prop::collection::vec((any_call(), any::<Option<u32>>()), 1..60)
@@ -106,6 +107,7 @@ proptest! {
     }
 
     /// Whatever part of a push has happened, the consumer gets all of it or nothing.
+    /// CA-84: the index is published after the bytes.
     #[test]
     fn a_push_that_dies_midway_is_not_seen(
         before in prop::collection::vec(any::<u8>(), 0..16), stores in 0..20usize
@@ -123,6 +125,7 @@ proptest! {
     }
 }
 
+/// CA-84, at its limit.
 #[test]
 fn more_than_fits_is_corrupt_and_exactly_what_fits_is_not() {
     let memory = memory();
