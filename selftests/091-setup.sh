@@ -29,8 +29,8 @@ done
 # first line.
 ask() {
     local said
-    said=$(env -u KSRC -u RUST_LIB_SRC PATH="$work/bin" CARGO_HOME="$work/cargo" ADEOS_CACHE="$work/cache" \
-        "${@:2}" "$top/scripts/$1" 2>&1 </dev/null)
+    said=$(env -u KSRC -u RUST_LIB_SRC PATH="$work/bin" CARGO_HOME="$work/cargo" \
+        ADEOS_CACHE="$work/cache" "${@:2}" "$top/scripts/$1" 2>&1 </dev/null)
     printf 'status %s\n%s\n' "$?" "$said"
 }
 
