@@ -20,9 +20,13 @@ shows() {
     [ "$(grep -c "$2" "$1")" = 1 ]
 }
 
-# gone PID: a program has ended.
+# gone PID: a program has ended. Our shell waits for it only while it waits for another, and not in
+# the shell of a check, so it may be left as a zombie.
 gone() {
-    ! kill -0 "$1" 2>/dev/null
+    case $(sed -n 's/^State:[[:space:]]*//p' "/proc/$1/status" 2>/dev/null) in
+        '' | Z*) return 0 ;;
+    esac
+    return 1
 }
 
 follows() {
