@@ -9,6 +9,8 @@
 
 mod plan;
 
+use std::path::Path;
+
 use serde::Serialize;
 
 use crate::cli::{ApplyArgs, BootArgs};
@@ -16,23 +18,20 @@ use crate::device::Kmb;
 use crate::failure::{Failure, Result};
 use crate::finding::Source;
 use crate::lint;
+use crate::policy::Terms;
 use crate::say;
 use crate::settings::Settings;
 use crate::start;
 use crate::stop;
 use crate::vnode::Vnode;
-use plan::{Action, OnDifference, Plan};
+pub(crate) use plan::{Action, OnDifference, Plan};
 
 /// Applies the file that the command line names.
 pub(crate) fn run(args: &ApplyArgs) -> Result<()> {
-    let wanted = wanted(args)?;
+    let wanted = wanted(&args.file)?;
+    let settings = wanted.into_iter().map(|(settings, _)| settings).collect();
     let kmb = Kmb::open()?;
-    let on_difference = if args.replace {
-        OnDifference::Replace
-    } else {
-        OnDifference::Refuse
-    };
-    let plan = Plan::make(&kmb, wanted, on_difference)?;
+    let plan = Plan::make(&kmb, settings, OnDifference::new(args.replace))?;
     if args.dry_run {
         print(&plan, &args.boot)?;
     }
@@ -49,33 +48,30 @@ pub(crate) fn run(args: &ApplyArgs) -> Result<()> {
     done
 }
 
-/// What the file asks for; fails with all that the linter finds.
-fn wanted(args: &ApplyArgs) -> Result<Vec<Settings>> {
-    let text = lint::read(&args.file)?;
-    let folder = lint::folder(&args.file);
+/// What a file asks for, and on what terms that is restarted; fails with all that the linter finds.
+pub(crate) fn wanted(file: &Path) -> Result<Vec<(Settings, Terms)>> {
+    let text = lint::read(file)?;
+    let folder = lint::folder(file);
     let (cluster, findings) = lint::lint(&text, folder);
-    let source = Source {
-        file: &args.file,
-        text: &text,
-    };
+    let source = Source { file, text: &text };
     findings
         .iter()
         .for_each(|finding| say::err(&source.show(finding)));
     if lint::has_errors(&findings) {
         let summary = lint::summary(&findings, cluster.vnodes.len());
         return Err(
-            Failure::failed(format!("{}: {summary}", args.file.display()))
-                .help("nothing was started"),
+            Failure::failed(format!("{}: {summary}", file.display())).help("nothing was started")
         );
     }
-    let settings = cluster
-        .vnodes
-        .iter()
-        .filter_map(|vnode| vnode.settings(folder).transpose());
+    let settings = cluster.vnodes.iter().filter_map(|vnode| {
+        let settings = vnode.settings(folder).transpose()?;
+        Some(settings.map(|settings| (settings, vnode.terms())))
+    });
     settings.collect()
 }
 
-fn refuse_conflicts(plan: &Plan) -> Result<()> {
+/// Fails with all that is in the way of a plan.
+pub(crate) fn refuse_conflicts(plan: &Plan) -> Result<()> {
     let Some((last, others)) = plan.conflicts.split_last() else {
         return Ok(());
     };
@@ -90,26 +86,26 @@ fn refuse_conflicts(plan: &Plan) -> Result<()> {
     )))
 }
 
-fn carry_out(kmb: &Kmb, plan: &Plan, args: &ApplyArgs) -> Result<()> {
-    for step in plan.steps.iter().filter(|step| step.action == Action::Keep) {
-        say::progress(&step.settings.name, "runs already");
-    }
-    // All that is to go goes first: what it holds may be wanted by any of the others.
+/// Takes back all that is to go, before anything is started: what it holds may be wanted by any of
+/// the others.
+pub(crate) fn make_way(kmb: &Kmb, plan: &Plan) -> Result<()> {
     for step in &plan.steps {
         if let (Action::Replace | Action::Revive, Some(vnode)) = (step.action, &step.running) {
             stop::take_back(kmb, vnode)?;
         }
     }
+    Ok(())
+}
 
-    let mut starts: Vec<_> = plan
-        .steps
-        .iter()
-        .filter(|step| step.action != Action::Keep)
-        .collect();
-    starts.sort_by_key(|step| step.settings.memory_base.is_none());
+fn carry_out(kmb: &Kmb, plan: &Plan, args: &ApplyArgs) -> Result<()> {
+    for step in plan.steps.iter().filter(|step| step.action == Action::Keep) {
+        say::progress(&step.settings.name, "runs already");
+    }
+    make_way(kmb, plan)?;
+
     let mut loaded = Vec::new();
     let mut failed = None;
-    for step in starts {
+    for step in plan.starts() {
         match start::load(kmb, &step.settings) {
             Ok(vnode) => loaded.push(vnode),
             Err(failure) => failed = tell_earlier(failed, failure),

@@ -3,6 +3,9 @@
 //! The command line: the one definition of verbs and options, of which the help, the man pages
 //! and the shell completions are made.
 
+#[cfg(test)]
+mod tests;
+
 use std::path::PathBuf;
 
 use adeos_proto::abi;
@@ -26,6 +29,18 @@ Exit status:
   5  it did not happen in time
 `vnode exec` exits with the status of its command: 126 if it cannot be run, 127 if it is not
 found, 128 + N if signal N ended it, and 255 if the vnode cannot be reached or dies.";
+
+/// What ends `supervise`, and with which status.
+const SUPERVISE_STATUS: &str = "\
+Signals:
+  SIGINT, SIGTERM  end the supervisor; the vnodes run on
+  SIGHUP           makes it read the file anew
+Exit status:
+  0  a signal has ended it
+  1  the file has errors or conflicts with what runs, another supervisor is there, or the kernel
+     modules do not answer any more
+  2  the command line makes no sense
+  4  not supported: the kernel modules are not loaded, or of another version";
 
 /// Splits one machine into several independent Linux kernels.
 ///
@@ -53,6 +68,14 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Start the vnodes of a cluster file that do not run
     Apply(ApplyArgs),
+    /// Start the vnodes of a cluster file, and restart those that end as the file says
+    ///
+    /// Begins as `vnode apply` does. Then it waits, in the foreground, and restarts what ends, as
+    /// `restart` and `restart-limit` of the file say: after 1 second, then 2, 4 and so on up to 60;
+    /// a vnode that has run for 60 seconds begins anew. What was ended by `vnode stop` or `vnode
+    /// kill` stays away until somebody starts it. Each event is a line.
+    #[command(after_help = SUPERVISE_STATUS)]
+    Supervise(SuperviseArgs),
     /// List the root and its vnodes
     List(JsonArgs),
     /// Tell all about one vnode
@@ -134,6 +157,20 @@ pub(crate) struct ApplyArgs {
     pub(crate) replace: bool,
     #[command(flatten)]
     pub(crate) boot: BootArgs,
+}
+
+/// Options of `supervise`.
+#[derive(Args)]
+pub(crate) struct SuperviseArgs {
+    /// The cluster file
+    #[arg(value_name = "FILE", default_value = "cluster.toml")]
+    pub(crate) file: PathBuf,
+    /// Take back and start anew the running vnodes that differ from the file
+    #[arg(long)]
+    pub(crate) replace: bool,
+    /// Print events as JSON, one object a line
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Options of `show`.
@@ -316,50 +353,5 @@ fn parse_variable(variable: &str) -> Result<String, String> {
     match variable.split_once('=') {
         Some((name, _)) if !name.is_empty() && !variable.contains('\0') => Ok(variable.to_owned()),
         _ => Err("write NAME=VALUE".into()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::CommandFactory;
-
-    #[test]
-    fn the_definition_is_consistent() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn a_command_keeps_its_own_options() {
-        let line = ["vnode", "exec", "a", "ls", "-l", "--json"];
-        let Some(Command::Exec(args)) = Cli::try_parse_from(line).unwrap().command else {
-            panic!("not an exec")
-        };
-        assert_eq!(args.command, ["ls", "-l", "--json"]);
-        let line = ["vnode", "exec", "a", "--", "-x"];
-        let Some(Command::Exec(args)) = Cli::try_parse_from(line).unwrap().command else {
-            panic!("not an exec")
-        };
-        assert_eq!(args.command, ["-x"]);
-    }
-
-    #[test]
-    fn the_root_keeps_cpu_0_and_places_exclude_each_other() {
-        let start = |extra: &[&str]| {
-            let line = ["vnode", "start", "a", "--memory", "64M"]
-                .iter()
-                .chain(extra);
-            Cli::try_parse_from(line.copied()).is_ok()
-        };
-        assert!(start(&["--cpus", "1-2"]));
-        assert!(!start(&["--cpus", "0-2"]));
-        assert!(!start(&["--cpus", "1", "--below-4g", "--above-4g"]));
-        assert!(!start(&[
-            "--cpus",
-            "1",
-            "--below-4g",
-            "--memory-base",
-            "1G"
-        ]));
     }
 }

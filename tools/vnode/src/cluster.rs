@@ -17,6 +17,7 @@ use toml::Spanned;
 use crate::failure::Result;
 use crate::finding::Finding;
 use crate::limits;
+use crate::policy::{Policy, Terms};
 use crate::settings::{self, Entry, Placement, Settings};
 use crate::size;
 
@@ -41,6 +42,8 @@ pub(crate) struct Wanted {
     pub(crate) initrd: Option<Value<PathBuf>>,
     pub(crate) append: Option<Value<String>>,
     pub(crate) entry: Option<Value<Entry>>,
+    pub(crate) restart: Option<Value<Policy>>,
+    pub(crate) restart_limit: Option<Value<u32>>,
     /// Keys that stand there, but wrongly: they are not missing as well.
     pub(crate) wrong: Vec<&'static str>,
 }
@@ -55,7 +58,7 @@ pub(crate) struct Cluster {
 }
 
 /// Keys of a `[[vnode]]`.
-const VNODE_KEYS: [&str; 9] = [
+const VNODE_KEYS: [&str; 11] = [
     "name",
     "cpus",
     "memory",
@@ -65,9 +68,20 @@ const VNODE_KEYS: [&str; 9] = [
     "initrd",
     "append",
     "entry",
+    "restart",
+    "restart-limit",
 ];
 /// Keys of `[defaults]`: all that several vnodes can have alike.
-const DEFAULT_KEYS: [&str; 6] = ["memory", "placement", "kernel", "initrd", "append", "entry"];
+const DEFAULT_KEYS: [&str; 8] = [
+    "memory",
+    "placement",
+    "kernel",
+    "initrd",
+    "append",
+    "entry",
+    "restart",
+    "restart-limit",
+];
 /// Keys of `[root]`.
 const ROOT_KEYS: [&str; 1] = ["cpus"];
 /// Values of `placement`.
@@ -147,6 +161,21 @@ impl Wanted {
         self.initrd = self.initrd.take().or_else(|| defaults.initrd.clone());
         self.append = self.append.take().or_else(|| defaults.append.clone());
         self.entry = self.entry.take().or_else(|| defaults.entry.clone());
+        // Who says that there are to be no restarts does not want to limit them.
+        if self.restart.is_none() || self.terms().policy != Policy::Never {
+            let limit = &defaults.restart_limit;
+            self.restart_limit = self.restart_limit.take().or_else(|| limit.clone());
+        }
+        self.restart = self.restart.take().or_else(|| defaults.restart.clone());
+    }
+
+    /// On what terms a supervisor restarts it.
+    pub(crate) fn terms(&self) -> Terms {
+        let policy = self.restart.as_ref().map(|policy| policy.value);
+        Terms {
+            policy: policy.unwrap_or_default(),
+            limit: self.restart_limit.as_ref().map(|limit| limit.value),
+        }
     }
 
     /// The settings to start it with; nothing when a value that it needs is missing, which is
@@ -240,8 +269,10 @@ impl Wanted {
         text: &str,
         span: Range<usize>,
     ) -> std::result::Result<(), Finding> {
-        self.take(key, text, span.clone())
-            .map_err(|why| Finding::error(key_code(key), why).at(span, ""))
+        self.take(key, text, span.clone()).map_err(|why| {
+            let finding = Finding::error(key_code(key), why).at(span, "");
+            suggest(finding, nearest(text, &words(key)))
+        })
     }
 
     fn take(
@@ -266,6 +297,8 @@ impl Wanted {
             "initrd" => self.initrd = at(span, text.into()),
             "append" => self.append = at(span, limits::parse_append(text)?),
             "entry" => self.entry = at(span, choose(text, &ENTRIES, Entry::word)?),
+            "restart" => self.restart = at(span, choose(text, &Policy::ALL, Policy::word)?),
+            "restart-limit" => self.restart_limit = at(span, limits::parse_restarts(text)?),
             _ => return Err(format!("`{key}` is no key")),
         }
         Ok(())
@@ -283,6 +316,16 @@ fn key_code(key: &str) -> &'static str {
         .find(|known| **known == key)
         .copied()
         .unwrap_or("value")
+}
+
+/// The words that a key can have as its value; none for a key of which they cannot be told.
+fn words(key: &str) -> Vec<&'static str> {
+    match key {
+        "placement" => PLACEMENTS.map(Placement::word).into(),
+        "entry" => ENTRIES.map(Entry::word).into(),
+        "restart" => Policy::ALL.map(Policy::word).into(),
+        _ => Vec::new(),
+    }
 }
 
 /// Picks the value that a word stands for.
@@ -304,8 +347,16 @@ fn choose<T: Copy>(
 fn unknown(key: &str, span: Range<usize>, place: &str, known: &[&str]) -> Finding {
     let finding = Finding::error("unknown-key", format!("{place} has no key `{key}`")).at(span, "");
     match nearest(key, known) {
-        Some(near) => finding.help(format!("did you mean `{near}`?")),
         None => finding.help(format!("there are {}", known.join(", "))),
+        near => suggest(finding, near),
+    }
+}
+
+/// Says what was meant, if that can be guessed.
+fn suggest(finding: Finding, near: Option<&str>) -> Finding {
+    match near {
+        Some(near) => finding.help(format!("did you mean `{near}`?")),
+        None => finding,
     }
 }
 

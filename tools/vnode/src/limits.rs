@@ -64,6 +64,17 @@ pub(crate) fn parse_append(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// Checks a limit of restarts.
+pub(crate) fn parse_restarts(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(0) => Err("a limit of 0 restarts is written restart = \"never\"".into()),
+        Ok(restarts) => Ok(restarts),
+        Err(_) => Err(format!(
+            "`{text}` is not a number of restarts: write for example 5"
+        )),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

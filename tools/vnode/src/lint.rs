@@ -8,6 +8,7 @@ mod files;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
@@ -18,6 +19,7 @@ use crate::cli::CheckArgs;
 use crate::cluster::{Cluster, Wanted};
 use crate::failure::{Context, Kind, Result};
 use crate::finding::{Finding, Level, Source};
+use crate::policy::Policy;
 use crate::say;
 use crate::settings::Placement;
 use crate::size;
@@ -117,6 +119,7 @@ pub(crate) fn lint(text: &str, folder: &Path) -> (Cluster, Vec<Finding>) {
         }
     }
     number(&cluster, &mut findings);
+    restart_limits(&cluster, &mut findings);
     files::check(&cluster, folder, &mut findings);
 
     findings.sort_by_key(|finding| finding.labels.first().map(|label| label.span.start));
@@ -287,6 +290,33 @@ fn range(vnode: &Wanted) -> Option<PhysRange> {
         vnode.memory_base.as_ref()?.value,
         vnode.memory.as_ref()?.value,
     )
+}
+
+/// Limits of restarts that nobody makes. A default one is told about once, and not if it limits
+/// some vnode's.
+fn restart_limits(cluster: &Cluster, findings: &mut Vec<Finding>) {
+    let is_restarted = |vnode: &Wanted| vnode.terms().policy != Policy::Never;
+    let mut told = HashSet::new();
+    for vnode in cluster.vnodes.iter().filter(|vnode| !is_restarted(vnode)) {
+        let Some(limit) = &vnode.restart_limit else {
+            continue;
+        };
+        let mut same = cluster
+            .vnodes
+            .iter()
+            .filter(|other| other.restart_limit.as_ref() == Some(limit));
+        if same.any(is_restarted) || !told.insert(limit.span.start) {
+            continue;
+        }
+        let mut finding =
+            Finding::warning("restart-limit", "what is never restarted needs no limit")
+                .at(limit.span.clone(), "this limits restarts")
+                .help("add restart = \"on-failure\", or take the limit away");
+        if let Some(restart) = &vnode.restart {
+            finding = finding.at(restart.span.clone(), "of which there are none");
+        }
+        findings.push(finding);
+    }
 }
 
 fn number(cluster: &Cluster, findings: &mut Vec<Finding>) {

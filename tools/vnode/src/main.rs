@@ -10,6 +10,7 @@
 #![deny(unsafe_code)]
 
 mod apply;
+mod asked;
 mod cli;
 mod cluster;
 mod console;
@@ -22,12 +23,14 @@ mod finding;
 mod limits;
 mod lint;
 mod pages;
+mod policy;
 mod say;
 mod settings;
 mod show;
 mod size;
 mod start;
 mod stop;
+mod supervise;
 mod vnode;
 mod watch;
 
@@ -57,6 +60,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         None => show::version()?,
         Some(Command::Check(args)) => return lint::check(args),
         Some(Command::Apply(args)) => apply::run(args)?,
+        Some(Command::Supervise(args)) => supervise::run(args)?,
         Some(Command::List(args)) => show::list(args)?,
         Some(Command::Show(args)) => show::show(args)?,
         Some(Command::Start(args)) => start::start(args)?,

@@ -141,11 +141,7 @@ pub(crate) struct Note {
 impl Note {
     /// Writes the note down, readable for its owner only: a command line may hold secrets.
     pub(crate) fn keep(&self) -> Result<()> {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(NOTES)
-            .context(|| NOTES.to_owned())?;
+        notes()?;
         let path = path(&self.settings.name);
         let fresh = path.with_extension("json.new");
         let json = serde_json::to_string_pretty(self)
@@ -173,6 +169,16 @@ impl Note {
         Self::read(vnode.name())
             .filter(|note| note.vnode == vnode.number() && note.generation == vnode.generation())
     }
+}
+
+/// The folder of all that is noted, made if need be.
+pub(crate) fn notes() -> Result<&'static Path> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(NOTES)
+        .context(|| NOTES.to_owned())?;
+    Ok(Path::new(NOTES))
 }
 
 fn path(name: &str) -> PathBuf {

@@ -29,7 +29,7 @@ pub(crate) fn list(args: &JsonArgs) -> Result<()> {
         return say::json(&reports);
     }
     let rows: Vec<_> = reports.iter().map(row).collect();
-    say::out(&table(&rows))
+    say::out(&table(&COLUMNS, &rows))
 }
 
 fn row(report: &Report) -> [String; 7] {
@@ -45,8 +45,8 @@ fn row(report: &Report) -> [String; 7] {
 }
 
 /// Aligns the columns; colour is put around padded text, so that it takes no room.
-fn table(rows: &[[String; 7]]) -> String {
-    let mut widths = COLUMNS.map(str::len);
+pub(crate) fn table<const N: usize>(columns: &[&str; N], rows: &[[String; N]]) -> String {
+    let mut widths = columns.map(str::len);
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.len());
@@ -57,13 +57,13 @@ fn table(rows: &[[String; 7]]) -> String {
         *last = 0;
     }
     let mut text = String::new();
-    for (name, width) in COLUMNS.iter().zip(widths) {
+    for (name, width) in columns.iter().zip(widths) {
         text += &format!("{HEADING}{name:width$}{HEADING:#}  ");
     }
     text = text.trim_end().to_owned() + "\n";
     for row in rows {
         let mut line = String::new();
-        for ((column, cell), width) in COLUMNS.iter().zip(row).zip(widths) {
+        for ((column, cell), width) in columns.iter().zip(row).zip(widths) {
             let style = if *column == "STATE" {
                 state_style(cell)
             } else {
@@ -79,7 +79,7 @@ fn table(rows: &[[String; 7]]) -> String {
 
 fn state_style(state: &str) -> anstyle::Style {
     match state {
-        "running" => GOOD,
+        "running" | "settled" => GOOD,
         "dead" | "failed" => BAD,
         _ => DOUBTFUL,
     }
@@ -174,7 +174,7 @@ fn origin(settings: Settings) -> [(&'static str, String); 3] {
     ]
 }
 
-fn pairs(lines: &[(&str, String)]) -> String {
+pub(crate) fn pairs(lines: &[(&str, String)]) -> String {
     let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     let line = |(name, value): &(&str, String)| {
         format!("{HEADING}{name:width$}{HEADING:#}  {value}")
@@ -301,7 +301,7 @@ mod tests {
     #[test]
     fn a_table_lines_up() {
         let row = ["1", "db", "running", "2-3", "512M", "1.0s", "-"].map(String::from);
-        let text = anstream::adapter::strip_str(&table(&[row])).to_string();
+        let text = anstream::adapter::strip_str(&table(&COLUMNS, &[row])).to_string();
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines[0].find("STATE"), lines[1].find("running"));
         assert_eq!(

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use adeos_proto::id::VnodeName;
 
+use crate::asked;
 use crate::cli::{BootArgs, RestartArgs, StartArgs};
 use crate::device::Kmb;
 use crate::explain;
@@ -47,6 +48,8 @@ pub(crate) fn restart(args: &RestartArgs) -> Result<()> {
     // What cannot be started again is better left running.
     open(&settings)?;
     if let Some(vnode) = running {
+        // A supervisor leaves the start to us.
+        let vnode = asked::note(&kmb, vnode)?;
         if args.force {
             stop::take_back(&kmb, &vnode)?;
         } else {
@@ -72,8 +75,25 @@ fn no_note(name: &str, running: Option<&Vnode>) -> Failure {
     ))
 }
 
-/// Loads a vnode and sets its first CPU off; it has not said anything yet when this returns.
+/// Loads a vnode and sets its first CPU off, and tells of it; it has not said anything yet when this
+/// returns.
 pub(crate) fn load(kmb: &Kmb, settings: &Settings) -> Result<Vnode> {
+    let (vnode, took) = load_silently(kmb, settings)?;
+    say::progress(
+        &settings.name,
+        &format!(
+            "loaded in {:.1} ms: vnode {}, CPUs {}, memory {}",
+            took.as_secs_f64() * 1000.0,
+            vnode.number(),
+            vnode.cpus(),
+            vnode::memory_words(&vnode)
+        ),
+    );
+    Ok(vnode)
+}
+
+/// Does the same without a word; tells how long the kernel took to load it.
+pub(crate) fn load_silently(kmb: &Kmb, settings: &Settings) -> Result<(Vnode, Duration)> {
     let (kernel, initrd) = open(settings)?;
     let started = kmb
         .start(
@@ -99,18 +119,7 @@ pub(crate) fn load(kmb: &Kmb, settings: &Settings) -> Result<Vnode> {
     let vnode = Vnode::query(kmb, started.vnode)?
         .filter(|vnode| vnode.generation() == started.generation)
         .ok_or_else(|| Failure::failed(format!("{} was taken back at once", settings.name)))?;
-    let load = Duration::from_micros(started.load_us);
-    say::progress(
-        &settings.name,
-        &format!(
-            "loaded in {:.1} ms: vnode {}, CPUs {}, memory {}",
-            load.as_secs_f64() * 1000.0,
-            vnode.number(),
-            vnode.cpus(),
-            vnode::memory_words(&vnode)
-        ),
-    );
-    Ok(vnode)
+    Ok((vnode, Duration::from_micros(started.load_us)))
 }
 
 /// Waits for a loaded vnode as the command line asks.

@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::asked;
 use crate::cli::{Goal, StopArgs, WaitArgs};
 use crate::device::Kmb;
 use crate::explain;
@@ -15,15 +16,15 @@ use crate::watch::{self, Outcome};
 /// Asks a vnode to shut down and takes it back once it has.
 pub(crate) fn stop(args: &StopArgs) -> Result<()> {
     let kmb = Kmb::open()?;
-    let vnode = Vnode::find(&kmb, &args.name)?;
+    let vnode = asked::note(&kmb, Vnode::find(&kmb, &args.name)?)?;
     shut_down(&kmb, &vnode, Duration::from_secs(args.timeout))
 }
 
 /// Takes a vnode back whatever it does.
 pub(crate) fn kill(name: &str) -> Result<()> {
     let kmb = Kmb::open()?;
-    let vnode = Vnode::find(&kmb, name)?;
-    take_back(&kmb, &vnode)
+    let vnode = asked::note(&kmb, Vnode::find(&kmb, name)?)?;
+    take_back(&kmb, &vnode).inspect_err(|_| asked::withdraw(&vnode))
 }
 
 /// Waits for what the command line asks.
@@ -54,10 +55,11 @@ pub(crate) fn wait(args: &WaitArgs) -> Result<()> {
     }
 }
 
-/// The way of `stop`: a request, patience, and then the CPUs and the memory.
+/// The way of `stop`: a request, patience, and then the CPUs and the memory. The end is noted as
+/// asked for.
 pub(crate) fn shut_down(kmb: &Kmb, vnode: &Vnode, timeout: Duration) -> Result<()> {
     if !vnode.is_over() {
-        ask(kmb, vnode)?;
+        ask(kmb, vnode).inspect_err(|_| asked::withdraw(vnode))?;
         if let Outcome::Timeout = watch::until_over(kmb, vnode, timeout)? {
             return Err(stubborn(vnode, timeout));
         }
@@ -96,17 +98,35 @@ const OTHERS: Duration = Duration::from_secs(30);
 /// Time between two looks whether that is done, in ms, when nothing tells of it.
 const LOOK_MS: u32 = 100;
 
-/// Takes a vnode's CPUs and memory back. That somebody else has done so already, or is about it, is
-/// no failure.
+/// Takes a vnode's CPUs and memory back, and tells of it. That somebody else has done so already,
+/// or is about it, is no failure.
 pub(crate) fn take_back(kmb: &Kmb, vnode: &Vnode) -> Result<()> {
+    if let Reclaimed::ByUs = reclaim(kmb, vnode)? {
+        let what = crate::vnode::memory_words(vnode);
+        say::progress(
+            vnode.name(),
+            &format!("taken back: CPUs {}, {what}", vnode.cpus()),
+        );
+    }
+    Ok(())
+}
+
+/// Who took a vnode's CPUs and memory back.
+pub(crate) enum Reclaimed {
+    ByUs,
+    ByOthers,
+}
+
+/// Takes a vnode's CPUs and memory back without a word.
+pub(crate) fn reclaim(kmb: &Kmb, vnode: &Vnode) -> Result<Reclaimed> {
     let end = Instant::now() + OTHERS;
     loop {
         let count = kmb.info().map_or(0, |info| info.count);
         let Err(error) = kmb.kill(vnode.number(), vnode.generation()) else {
-            break;
+            return Ok(Reclaimed::ByUs);
         };
         if explain::is_no_vnode(&error) {
-            return Ok(());
+            return Ok(Reclaimed::ByOthers);
         }
         let is_ending = explain::is_busy(&error)
             && vnode
@@ -118,12 +138,6 @@ pub(crate) fn take_back(kmb: &Kmb, vnode: &Vnode) -> Result<()> {
         // That it fails is no news: the next look tells.
         let _ = kmb.wait(count, LOOK_MS);
     }
-    let what = crate::vnode::memory_words(vnode);
-    say::progress(
-        vnode.name(),
-        &format!("taken back: CPUs {}, {what}", vnode.cpus()),
-    );
-    Ok(())
 }
 
 fn stubborn(vnode: &Vnode, timeout: Duration) -> Failure {

@@ -125,6 +125,26 @@ impl Vnode {
         !self.is_over() && self.progress() == layout::state::READY
     }
 
+    /// Whether it was asked to shut down, and has not ended yet.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.query.state == state::STOPPING
+    }
+
+    /// Why it ended, one of [`cause`].
+    pub(crate) fn cause(&self) -> u32 {
+        self.query.cause
+    }
+
+    /// The same, in one word.
+    pub(crate) fn cause_name(&self) -> &'static str {
+        cause_name(self.query.cause)
+    }
+
+    /// When it was started, on the root's monotonic clock.
+    pub(crate) fn started_ns(&self) -> u64 {
+        self.query.started_ns
+    }
+
     /// Its state, in one word.
     pub(crate) fn state(&self) -> &'static str {
         match self.query.state {
@@ -176,7 +196,7 @@ impl Vnode {
             memory_base: Some(self.memory_base()),
             uptime_s: self.uptime(now_ns()).as_secs_f64(),
             reason: self.reason(),
-            cause: cause_name(self.query.cause),
+            cause: self.cause_name(),
             release: self.release().to_owned(),
             entry: Some(entry_word(self.entry())),
             features: feature_words(self.query.features),

@@ -50,7 +50,11 @@ fn statuses_are_those_that_the_help_promises() {
     if !Path::new("/dev/kmb").exists() {
         assert_eq!(status(&["list"]), 4);
         assert_eq!(status(&["exec", "a", "true"]), 255);
+        assert_eq!(status(&["supervise", &file("")]), 4);
     }
+    assert_eq!(status(&["supervise", &file(CONFLICT)]), 1);
+    assert_eq!(status(&["supervise", "/no/such/file"]), 1);
+    assert_eq!(status(&["supervise", "--no-such-option"]), 2);
 }
 
 #[test]
@@ -85,6 +89,23 @@ fn a_conflict_is_shown_with_both_places_to_people_and_programs() {
 }
 
 #[test]
+fn a_misspelled_policy_is_shown_where_it_stands() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cluster.toml");
+    let text = CONFLICT.replace("\"3\"", "\"4\"\nrestart = \"on-falure\"");
+    fs::write(&path, text).unwrap();
+    let path = path.to_str().unwrap();
+    for verb in ["check", "supervise"] {
+        let output = vnode(&[verb, path]);
+        let shown = [output.stdout, output.stderr].concat();
+        let shown = String::from_utf8(shown).unwrap();
+        assert!(shown.contains(&format!("--> {path}:9:11")), "{shown}");
+        assert!(shown.contains("did you mean `on-failure`?"), "{shown}");
+        assert_eq!(output.status.code(), Some(1));
+    }
+}
+
+#[test]
 fn versions_name_every_interface() {
     let said = String::from_utf8(vnode(&["-V"]).stdout).unwrap();
     for word in [
@@ -105,7 +126,12 @@ fn pages_and_completions_are_made() {
     let page = fs::read_to_string(folder.path().join("vnode.1")).unwrap();
     assert!(page.contains("Exit status"));
     assert!(folder.path().join("vnode-start.1").exists());
+    let page = fs::read_to_string(folder.path().join("vnode-supervise.1")).unwrap();
+    for word in ["SIGHUP", "Exit status", "another supervisor", "json"] {
+        assert!(page.contains(word), "{word}: {page}");
+    }
     for shell in ["bash", "zsh", "fish"] {
-        assert!(!vnode(&["completions", shell]).stdout.is_empty());
+        let script = String::from_utf8(vnode(&["completions", shell]).stdout).unwrap();
+        assert!(script.contains("supervise"));
     }
 }

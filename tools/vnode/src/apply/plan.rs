@@ -21,7 +21,7 @@ use crate::vnode::{self, Vnode};
 /// What is done about one vnode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Action {
+pub(crate) enum Action {
     /// It runs as it should.
     Keep,
     /// It is not there, and is started.
@@ -34,21 +34,32 @@ pub(super) enum Action {
 
 /// What to do about a vnode that runs otherwise than it should.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum OnDifference {
+pub(crate) enum OnDifference {
     /// That is a conflict.
     Refuse,
     /// It is replaced.
     Replace,
 }
 
+impl OnDifference {
+    /// What `--replace` says.
+    pub(crate) fn new(replace: bool) -> Self {
+        if replace {
+            Self::Replace
+        } else {
+            Self::Refuse
+        }
+    }
+}
+
 /// One vnode of the file.
-pub(super) struct Step {
-    pub(super) action: Action,
-    pub(super) settings: Settings,
+pub(crate) struct Step {
+    pub(crate) action: Action,
+    pub(crate) settings: Settings,
     /// The one of that name that is there now.
-    pub(super) running: Option<Vnode>,
+    pub(crate) running: Option<Vnode>,
     /// In what it differs from the file.
-    pub(super) differences: Vec<String>,
+    pub(crate) differences: Vec<String>,
 }
 
 impl fmt::Display for Step {
@@ -78,14 +89,14 @@ impl fmt::Display for Step {
 }
 
 /// What is to be done, and why it cannot be.
-pub(super) struct Plan {
-    pub(super) steps: Vec<Step>,
-    pub(super) conflicts: Vec<String>,
+pub(crate) struct Plan {
+    pub(crate) steps: Vec<Step>,
+    pub(crate) conflicts: Vec<String>,
 }
 
 impl Plan {
     /// Asks what is there and compares it with what is wanted.
-    pub(super) fn make(
+    pub(crate) fn make(
         kmb: &Kmb,
         wanted: Vec<Settings>,
         on_difference: OnDifference,
@@ -97,6 +108,18 @@ impl Plan {
             step(settings, running, running.and_then(Note::of))
         });
         Ok(Self::compare(&info, &all, steps.collect(), on_difference))
+    }
+
+    /// The steps that start a vnode, in the order in which they are taken: the fixed addresses
+    /// first, so that no other takes their place.
+    pub(crate) fn starts(&self) -> Vec<&Step> {
+        let mut starts: Vec<_> = self
+            .steps
+            .iter()
+            .filter(|step| step.action != Action::Keep)
+            .collect();
+        starts.sort_by_key(|step| step.settings.memory_base.is_none());
+        starts
     }
 
     /// Finds what is in the way of some steps.

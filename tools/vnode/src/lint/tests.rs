@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use super::*;
+use crate::policy::Terms;
 
 const GOOD: &str = "\
 [defaults]
@@ -144,6 +145,82 @@ fn each_value_is_checked_where_it_stands() {
         assert!(codes(&text).contains(&code), "{to}: {:?}", findings(&text));
         assert!(has_errors(&findings(&text)));
     }
+}
+
+#[test]
+fn restarts_are_per_vnode_or_by_default() {
+    let text = with(
+        "[defaults]",
+        "[defaults]\nrestart = \"on-failure\"\nrestart-limit = \"7\"",
+    );
+    let text = text.replacen("\"2-3\"", "\"2-3\"\nrestart = \"always\"", 1);
+    let text = text + "[[vnode]]\nname = \"c\"\ncpus = \"4\"\nrestart = \"never\"\n";
+    let (cluster, found) = lint(&text, Path::new(""));
+    assert!(found.is_empty(), "{found:?}");
+    let terms = cluster.vnodes.iter().map(Wanted::terms);
+    let expected = [
+        (Policy::OnFailure, Some(7)),
+        (Policy::Always, Some(7)),
+        (Policy::Never, None),
+    ]
+    .map(|(policy, limit)| Terms { policy, limit });
+    assert_eq!(terms.collect::<Vec<_>>(), expected);
+    // Where nobody says anything, nothing is restarted.
+    let silent = lint(GOOD, Path::new("")).0;
+    assert_eq!(silent.vnodes[0].terms(), Terms::default());
+}
+
+#[test]
+fn a_misspelled_value_is_recognised() {
+    for (value, near) in [
+        ("on_failure", Some("on-failure")),
+        ("onfailure", Some("on-failure")),
+        ("Always", Some("always")),
+        ("nver", Some("never")),
+        ("perhaps", None),
+    ] {
+        let text = with("\"1\"", &format!("\"1\"\nrestart = \"{value}\""));
+        assert_eq!(codes(&text), ["restart"]);
+        assert_eq!(underlined(&text), [format!("\"{value}\"")]);
+        let found = findings(&text);
+        assert!(found[0].message.contains("`never`, `on-failure`, `always`"));
+        let help = near.map(|near| format!("did you mean `{near}`?"));
+        assert_eq!(found[0].help, help, "{value}");
+    }
+    let found = findings(&with("\"1\"", "\"1\"\nplacement = \"below4g\""));
+    assert_eq!(found[0].help.as_deref(), Some("did you mean `below-4g`?"));
+    let found = findings(&with("\"1\"", "\"1\"\nentry = \"spii\""));
+    assert_eq!(found[0].help.as_deref(), Some("did you mean `sipi`?"));
+}
+
+#[test]
+fn a_limit_of_restarts_is_a_number_and_limits_some() {
+    for value in ["0", "-1", "many", "4294967296", ""] {
+        let text = with(
+            "\"1\"",
+            &format!("\"1\"\nrestart = \"always\"\nrestart-limit = \"{value}\""),
+        );
+        assert_eq!(codes(&text), ["restart-limit"], "{value}");
+        assert!(has_errors(&findings(&text)));
+    }
+    let found = findings(&with(
+        "\"1\"",
+        "\"1\"\nrestart = \"always\"\nrestart-limit = 5",
+    ));
+    assert_eq!(
+        found[0].help.as_deref(),
+        Some("write restart-limit = \"5\"")
+    );
+
+    let text = with("\"1\"", "\"1\"\nrestart = \"never\"\nrestart-limit = \"5\"");
+    assert_eq!(codes(&text), ["restart-limit"]);
+    assert!(!has_errors(&findings(&text)));
+    assert_eq!(underlined(&text), ["\"5\"", "\"never\""]);
+    // A default that two vnodes have is told about once.
+    let text = with("[defaults]", "[defaults]\nrestart-limit = \"5\"");
+    assert_eq!(codes(&text), ["restart-limit"]);
+    let used = text.replacen("\"1\"", "\"1\"\nrestart = \"always\"", 1);
+    assert!(findings(&used).is_empty(), "{:?}", findings(&used));
 }
 
 #[test]

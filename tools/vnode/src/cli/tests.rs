@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the command line takes and refuses.
+
+use super::*;
+use clap::CommandFactory;
+
+#[test]
+fn the_definition_is_consistent() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn a_command_keeps_its_own_options() {
+    let line = ["vnode", "exec", "a", "ls", "-l", "--json"];
+    let Some(Command::Exec(args)) = Cli::try_parse_from(line).unwrap().command else {
+        panic!("not an exec")
+    };
+    assert_eq!(args.command, ["ls", "-l", "--json"]);
+    let line = ["vnode", "exec", "a", "--", "-x"];
+    let Some(Command::Exec(args)) = Cli::try_parse_from(line).unwrap().command else {
+        panic!("not an exec")
+    };
+    assert_eq!(args.command, ["-x"]);
+}
+
+#[test]
+fn the_root_keeps_cpu_0_and_places_exclude_each_other() {
+    let start = |extra: &[&str]| {
+        let line = ["vnode", "start", "a", "--memory", "64M"]
+            .iter()
+            .chain(extra);
+        Cli::try_parse_from(line.copied()).is_ok()
+    };
+    assert!(start(&["--cpus", "1-2"]));
+    assert!(!start(&["--cpus", "0-2"]));
+    assert!(!start(&["--cpus", "1", "--below-4g", "--above-4g"]));
+    assert!(!start(&[
+        "--cpus",
+        "1",
+        "--below-4g",
+        "--memory-base",
+        "1G"
+    ]));
+}
