@@ -14,25 +14,37 @@ use kernel::prelude::*;
 use kernel::sync::Arc;
 
 mod beat;
+pub mod bridge;
 mod channel;
+mod clock;
 mod control;
 mod core_state;
 pub mod cpu;
 mod debug;
 mod device;
+pub mod dsp;
+pub mod events;
 mod facts;
+mod fence;
 mod ffi;
 mod hold;
 mod kthread;
+pub mod lock;
 mod machine;
 mod mapping;
+mod members;
+mod mover;
 mod pool;
 mod portal;
 mod quarantine;
+mod raw_spin_lock;
+mod semaphore;
 mod unpatched;
 pub mod user;
+mod views;
 mod vnodes;
 mod watch;
+mod work;
 
 pub use control::Control;
 pub use core_state::Core;
@@ -54,7 +66,9 @@ pub use pool::{
     Usage, //
 };
 pub use portal::{
+    Delivery,
     Handler,
+    InStage,
     Portal, //
 };
 
@@ -93,11 +107,16 @@ struct AdeosCore {
     device: MiscDeviceRegistration<device::AdeosFile>,
     views: debug::Views,
     watch: kthread::Kthread<watch::Watch>,
+    bridges: bridge::Running,
+    clock: clock::Running,
+    fencer: Option<kthread::Kthread<fence::Fencer>>,
+    courier: kthread::Kthread<dsp::Courier>,
+    locks: events::Subscription,
     #[cfg(CONFIG_ADEOS)]
     vector: portal::Vector,
     substitutes: Option<unpatched::Substitutes>,
     beats: beat::Beats,
-    portals: [Portal; 2],
+    portals: [Portal; 4],
     veto: Option<cpu::Veto>,
     published: core_state::Published,
 }
@@ -105,6 +124,8 @@ struct AdeosCore {
 impl kernel::InPlaceModule for AdeosCore {
     fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
         core_state::init_statics();
+        portal::init_statics();
+        bridge::init_statics();
         pin_init::pin_init_scope(|| {
             check_parameters()?;
             let core = join()?;
@@ -119,8 +140,10 @@ impl kernel::InPlaceModule for AdeosCore {
                 None
             };
             let portals = [
-                Portal::new(layout::portal::NOTICE, watch::on_portal)?,
-                Portal::new(layout::portal::CHANNEL, watch::on_portal)?,
+                own_portal(layout::portal::NOTICE, "notice", watch::on_notice)?,
+                own_portal(layout::portal::CHANNEL, "channel", watch::on_channel)?,
+                own_portal(layout::portal::MAIL, "mail", dsp::on_mail)?,
+                own_portal(layout::portal::LOCK, "lock", lock::on_wake)?,
             ];
             let beats = beat::Beats::start(control, own)?;
             let substitutes = if machine::PATCHED {
@@ -130,16 +153,34 @@ impl kernel::InPlaceModule for AdeosCore {
             };
             #[cfg(CONFIG_ADEOS)]
             let vector = portal::Vector::take()?;
-            portal::dispatch_in_thread(&core);
-            let body = Arc::new(watch::Watch(core.clone()), GFP_KERNEL)?;
+            portal::stage::run_in_thread(&core);
+            let locks = lock::subscribe()?;
+            let body = Arc::new(dsp::Courier(core.clone()), GFP_KERNEL)?;
+            let courier = kthread::Kthread::spawn(c"adeos_dsp", body)?;
+            let fencer = if is_root {
+                let body = Arc::new(fence::Fencer(core.clone()), GFP_KERNEL)?;
+                Some(kthread::Kthread::spawn(c"adeos_fence", body)?)
+            } else {
+                None
+            };
+            let clock = clock::Running::start(&core)?;
+            let bridges = bridge::Running::start(&core)?;
+            let body = Arc::new(watch::Watch::new(core.clone()), GFP_KERNEL)?;
             let watch = kthread::Kthread::spawn(c"adeos", body)?;
 
             greet(&core);
             tell_root(&core);
+            // There may be views already.
+            core.doorbell().raise();
             Ok(try_pin_init!(Self {
                 device <- MiscDeviceRegistration::register(MiscDeviceOptions { name: c"adeos" }),
                 views: debug::Views::new(),
                 watch,
+                bridges,
+                clock,
+                fencer,
+                courier,
+                locks,
                 #[cfg(CONFIG_ADEOS)]
                 vector,
                 substitutes,
@@ -187,6 +228,7 @@ fn join() -> Result<Arc<Core>> {
             pool::fill(&mut pool)?;
             pool::check_low_memory()?;
             let range = pool::take_control_area(&mut pool)?;
+            portal::set_receiver(identity.vnode, cpu::apic_id(0));
             Control::create(range, &identity)?
         }
         Some(base) => Control::open(base)?,
@@ -205,7 +247,10 @@ fn join() -> Result<Arc<Core>> {
 fn sign_in(control: &Control, identity: &Identity) {
     let status = control.slot(identity.vnode);
     let write = |offset, bytes: &[u8]| status.write(slot::STATUS + offset, bytes);
-    write(Status::OFFSETS.version, &layout::VERSION.to_le_bytes());
+    write(
+        Status::OFFSETS.version,
+        &layout::PLATFORM_VERSION.to_le_bytes(),
+    );
     write(
         Status::OFFSETS.generation,
         &identity.generation.0.to_le_bytes(),
@@ -221,6 +266,17 @@ fn sign_in(control: &Control, identity: &Identity) {
     );
     status.store_release64(slot::STATUS + Status::OFFSETS.magic, layout::STATUS_MAGIC);
     status.raise(slot::STATUS + Status::OFFSETS.state, layout::state::JOINED);
+}
+
+/// A portal of a number that all nanokernels know, for a handler that is ready.
+fn own_portal(
+    number: u32,
+    name: &'static str,
+    handler: fn(&InStage<'_>, Delivery),
+) -> Result<Portal> {
+    let portal = Portal::take(number, name, Handler::Stage(handler))?;
+    portal.unmask();
+    Ok(portal)
 }
 
 /// Rings the root: this vnode's status has changed.

@@ -11,6 +11,8 @@ use crate::mapping::{
     Mapping,
     Part, //
 };
+use adeos_proto::bridge;
+use adeos_proto::clock::exchange;
 use adeos_proto::console;
 use adeos_proto::id::{
     PhysRange,
@@ -24,6 +26,7 @@ use adeos_proto::layout::{
     Header,
     Status, //
 };
+use adeos_proto::membership::publisher::Publisher;
 use adeos_proto::record;
 use adeos_proto::window::Window;
 use kernel::prelude::*;
@@ -53,8 +56,9 @@ impl Control {
         // SAFETY: The range is of the pool, and the control area's alone from now on.
         let memory = unsafe { Mapping::new(range) }?;
         memory.scrub();
-        memory.part(0, Header::SIZE).write(0, &header.to_bytes());
         let control = Self { memory, header };
+        control.write_header();
+        bridge::entry::format(&control.registry());
 
         let own = BootBlock {
             name: record::set_text("root"),
@@ -65,6 +69,12 @@ impl Control {
         let cpus = (0..own.nr_cpus).map(|cpu| cpu::apic_id(cpu).unwrap_or(layout::NO_APIC));
         control.write_boot_block(VnodeId::ROOT, &own, cpus);
         Ok(control)
+    }
+
+    /// Writes the header, which is always the same: others may have written over it. The root only.
+    pub(crate) fn write_header(&self) {
+        let bytes = self.header.to_bytes();
+        self.memory.part(0, Header::SIZE).write(0, &bytes);
     }
 
     /// Maps the control area that the root made.
@@ -90,7 +100,17 @@ impl Control {
             );
             return Err(EPROTO);
         }
-        Ok(Self { memory, header })
+        let control = Self { memory, header };
+        if !bridge::entry::is_sound(&control.registry()) {
+            pr_err!("the control area has no registry of bridges that this module knows\n");
+            return Err(EPROTO);
+        }
+        Ok(control)
+    }
+
+    /// The physical range of the area.
+    pub(crate) fn range(&self) -> PhysRange {
+        self.memory.range()
     }
 
     /// Physical address of a vnode's slot.
@@ -102,6 +122,42 @@ impl Control {
     pub fn slot(&self, vnode: VnodeId) -> Part<'_> {
         self.memory
             .part(layout::slot_offset(vnode), layout::SLOT_SIZE)
+    }
+
+    /// The common clock.
+    pub fn clock(&self) -> Part<'_> {
+        self.shared(layout::CLOCK)
+    }
+
+    /// The root's answers to a vnode's questions for the time.
+    pub(crate) fn answers(&self, vnode: VnodeId) -> Part<'_> {
+        let offset = layout::ANSWERS.offset + vnode.index() * exchange::PLACE_SIZE;
+        self.memory.part(offset, exchange::PLACE_SIZE)
+    }
+
+    /// A vnode's questions for the time.
+    pub(crate) fn question(&self, vnode: VnodeId) -> Part<'_> {
+        let offset = layout::slot_offset(vnode) + slot::QUESTION;
+        self.memory.part(offset, exchange::PLACE_SIZE)
+    }
+
+    /// The views of the membership.
+    pub fn membership(&self) -> Part<'_> {
+        self.shared(layout::MEMBERSHIP)
+    }
+
+    /// The registry of bridges.
+    pub fn registry(&self) -> Part<'_> {
+        self.shared(layout::REGISTRY)
+    }
+
+    /// The mailboxes, all of them.
+    pub fn mailboxes(&self) -> Part<'_> {
+        self.shared(layout::MAILBOXES)
+    }
+
+    fn shared(&self, part: layout::Shared) -> Part<'_> {
+        self.memory.part(part.offset, part.size)
     }
 
     /// The header.
@@ -116,7 +172,7 @@ impl Control {
         let inbox = self.slot_address(VnodeId::ROOT) + slot::INBOX as u64;
         BootBlock {
             magic: layout::BOOT_MAGIC,
-            version: layout::VERSION,
+            version: layout::PLATFORM_VERSION,
             vnode: vnode.number(),
             control: self.memory.range().base(),
             status: address + slot::STATUS as u64,
@@ -170,19 +226,26 @@ impl Control {
         slot.read(slot::STATUS, &mut bytes);
         let status = Status::from_bytes(&bytes);
         let heard = status.magic == layout::STATUS_MAGIC
-            && status.version == layout::VERSION
+            && status.version == layout::PLATFORM_VERSION
             && status.generation == generation;
         heard.then_some(status)
     }
 
-    /// Makes a slot ready for a new life: no status, no beat, no portal, no channel; the console
-    /// keeps what it holds. The root only, while nothing runs there.
+    /// Makes a slot ready for a new life: no status, no beat, no portal, no channel, no view
+    /// acknowledged; the console keeps what it holds. The root only, while nothing runs there.
     pub(crate) fn clear_slot(&self, vnode: VnodeId) {
         const PAGE: [u8; 4096] = [0; 4096];
         let part = self.slot(vnode);
-        for offset in [slot::BOOT, slot::STATUS, slot::BEATS, slot::INBOX] {
+        for offset in [
+            slot::BOOT,
+            slot::STATUS,
+            slot::BEATS,
+            slot::INBOX,
+            slot::QUESTION,
+        ] {
             part.write(offset, &PAGE);
         }
+        Publisher::clear(&self.membership(), vnode);
         adeos_proto::channel::clear(&part);
         console::format(&part);
     }

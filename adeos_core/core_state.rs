@@ -2,11 +2,20 @@
 
 //! The nanokernel's state: one [`Core`] per kernel, which everything else hangs on.
 
+use crate::bridge::Bridges;
+use crate::clock::Clock;
 use crate::control::Control;
+use crate::dsp::Endpoint;
+use crate::events::Subscribers;
 use crate::kthread::Event;
+use crate::lock::Locks;
 use crate::machine::Identity;
+use crate::members::Roster;
 use crate::pool::Pool;
+use crate::portal::deferral::Deferral;
+use crate::views::Follower;
 use crate::vnodes::Table;
+use adeos_proto::id::Life;
 use kernel::prelude::*;
 use kernel::sync::atomic::{
     Acquire,
@@ -19,12 +28,14 @@ use kernel::sync::{
     Mutex, //
 };
 
-/// Ranges that the pool can be split into.
-pub(crate) const POOL_RANGES: usize = 48;
+/// Ranges that the pool can be split into: one for each bridge that there can be, and some for
+/// vnodes, areas, and what is on its way from one place to another.
+pub(crate) const POOL_RANGES: usize = 320;
 
 /// The nanokernel of this kernel.
 ///
-/// Lock order: `channel_lock`, the rings of an end, `table`. `pool` is taken alone.
+/// Lock order: `channel_lock`, the rings of an end, `table`; `follower`, `subscribers`, `roster`,
+/// `table`. `pool` is taken alone. The endpoint's locks come last, as do those of `locks`.
 #[pin_data]
 pub struct Core {
     identity: Identity,
@@ -43,6 +54,32 @@ pub struct Core {
     channel_lock: Mutex<()>,
     #[pin]
     channel_moved: CondVar,
+    /// What delivers portals in process context.
+    deferral: Deferral,
+    /// How this kernel's counter goes with the root's.
+    #[pin]
+    clock: Clock,
+    /// How far this kernel has followed the views.
+    #[pin]
+    follower: Mutex<Follower>,
+    /// Who is told of them.
+    #[pin]
+    subscribers: Mutex<Subscribers>,
+    /// What the root knows of the membership; `None` in a vnode.
+    #[pin]
+    roster: Mutex<Option<KBox<Roster>>>,
+    /// This kernel's end of the DSP.
+    #[pin]
+    endpoint: Endpoint,
+    /// Wakes the fencing thread.
+    #[pin]
+    endings: Event,
+    /// The bridges that are open here.
+    #[pin]
+    bridges: Bridges,
+    /// The locks that are open here.
+    #[pin]
+    locks: Locks,
 }
 
 kernel::sync::global_lock! {
@@ -54,12 +91,27 @@ kernel::sync::global_lock! {
 static CURRENT: Atomic<usize> = Atomic::new(0);
 
 impl Core {
+    /// Apart, so that its frame is gone when the module's initialisation goes on.
+    #[inline(never)]
     pub(crate) fn new(
         identity: Identity,
         control: Arc<Control>,
         pool: KBox<Pool>,
     ) -> Result<Arc<Self>> {
         let table = Table::new()?;
+        let deferral = Deferral::new()?;
+        let me = Life {
+            vnode: identity.vnode,
+            generation: identity.generation,
+        };
+        let roster = match identity.is_root() {
+            true => Some(Roster::new(&control.membership(), me.generation)?),
+            false => None,
+        };
+        let clock = Clock::new(identity.is_root());
+        let endpoint = Endpoint::new(me)?;
+        let bridges = Bridges::new(&control, &identity);
+        let locks = Locks::new(&identity, me)?;
         Arc::pin_init(
             pin_init!(Self {
                 identity,
@@ -68,8 +120,17 @@ impl Core {
                 changed <- kernel::new_condvar!("adeos:changed"),
                 pool <- kernel::new_mutex!(pool, "adeos:pool"),
                 doorbell <- Event::new(),
+                clock <- clock,
                 channel_lock <- kernel::new_mutex!((), "adeos:channel"),
                 channel_moved <- kernel::new_condvar!("adeos:channel_moved"),
+                deferral,
+                follower <- kernel::new_mutex!(Follower::new(me), "adeos:follower"),
+                subscribers <- kernel::new_mutex!(Subscribers::new(), "adeos:subscribers"),
+                roster <- kernel::new_mutex!(roster, "adeos:roster"),
+                endpoint <- endpoint,
+                endings <- Event::new(),
+                bridges <- bridges,
+                locks <- locks,
             }),
             GFP_KERNEL,
         )
@@ -80,13 +141,13 @@ impl Core {
         CORE.lock().clone().ok_or(ENODEV)
     }
 
-    /// Runs `with` on the nanokernel, if there is one. For interrupt handlers and the kernel's end:
-    /// the caller is such that the claim below outlives it.
+    /// Runs `with` on the nanokernel, if there is one. For interrupt handlers, the portals' work
+    /// items and the kernel's end: the caller is such that the claim below outlives it.
     pub(crate) fn with_in_interrupt(with: impl FnOnce(&Self)) {
         let address = CURRENT.load(Acquire) as *const Self;
         // SAFETY: `Published` keeps the core alive while the address is set, and whoever calls
-        // this (the portals' vector, the callbacks of `unpatched.rs`) is unregistered, with a wait for
-        // those that still run, before `Published` is dropped.
+        // this (the portals' vector and work items, the callbacks of `unpatched.rs`) is unregistered,
+        // with a wait for those that still run, before `Published` is dropped.
         if let Some(core) = unsafe { address.as_ref() } {
             with(core);
         }
@@ -118,6 +179,10 @@ impl Core {
         &self.pool
     }
 
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
     pub(crate) fn doorbell(&self) -> &Event {
         &self.doorbell
     }
@@ -128,6 +193,38 @@ impl Core {
 
     pub(crate) fn channel_moved(&self) -> &CondVar {
         &self.channel_moved
+    }
+
+    pub(crate) fn deferral(&self) -> &Deferral {
+        &self.deferral
+    }
+
+    pub(crate) fn follower(&self) -> &Mutex<Follower> {
+        &self.follower
+    }
+
+    pub(crate) fn subscribers(&self) -> &Mutex<Subscribers> {
+        &self.subscribers
+    }
+
+    pub(crate) fn roster(&self) -> &Mutex<Option<KBox<Roster>>> {
+        &self.roster
+    }
+
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    pub(crate) fn endings(&self) -> &Event {
+        &self.endings
+    }
+
+    pub(crate) fn bridges(&self) -> &Bridges {
+        &self.bridges
+    }
+
+    pub(crate) fn locks(&self) -> &Locks {
+        &self.locks
     }
 }
 

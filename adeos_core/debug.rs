@@ -1,19 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Views in debugfs: `adeos/vnodes`, `adeos/pool`, `adeos/portals`.
+//! Views in debugfs: a file in `adeos/` for each.
 //!
 //! The files are made in C: those of the kernel crate do not name their owner, so that a module
 //! could go while one is open.
 
 use crate::core_state::Core;
+use crate::dsp::{
+    Context,
+    Counters,
+    PeerFacts, //
+};
 use crate::ffi;
 use crate::portal;
 use adeos_proto::id::VnodeId;
+use adeos_proto::membership::Change;
 use kernel::bindings;
 use kernel::ffi::c_void;
 use kernel::fmt;
 use kernel::seq_file::SeqFile;
 use kernel::seq_print;
+use kernel::str::{
+    CStr,
+    CStrExt as _, //
+};
 
 /// The directory; it goes when this is dropped.
 pub(crate) struct Views(*mut c_void);
@@ -26,8 +36,14 @@ unsafe impl Sync for Views {}
 impl Views {
     /// Makes the directory. Process context. Without debugfs, and when it fails, there is none.
     pub(crate) fn new() -> Self {
-        // SAFETY: The files call `adeos_show`, which finds the nanokernel or says that there is none.
-        Self(unsafe { ffi::adeos_create_views() })
+        // SAFETY: The function has no condition; what it returns is removed by `drop`.
+        let dir = unsafe { ffi::adeos_create_views() };
+        for (number, (name, _)) in VIEWS.iter().enumerate() {
+            // SAFETY: The directory is there, or an error that debugfs knows; it copies the name.
+            // The file calls `adeos_show`, which finds the nanokernel or says that there is none.
+            unsafe { ffi::adeos_create_view(dir, name.as_char_ptr(), number as u32) };
+        }
+        Self(dir)
     }
 }
 
@@ -38,15 +54,28 @@ impl Drop for Views {
     }
 }
 
+type Show = fn(&Core, &mut fmt::Formatter<'_>) -> fmt::Result;
+
+/// The files, by name.
+const VIEWS: [(&CStr, Show); 8] = [
+    (c"vnodes", show_vnodes),
+    (c"pool", show_pool),
+    (c"portals", show_portals),
+    (c"members", show_members),
+    (c"dsp", show_dsp),
+    (c"bridges", crate::bridge::view::show),
+    (c"clock", crate::clock::show),
+    (c"locks", crate::lock::show),
+];
+
 /// What one file shows.
 struct View<'a>(&'a Core, u32);
 
 impl fmt::Display for View<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.1 {
-            0 => show_vnodes(self.0, f),
-            1 => show_pool(self.0, f),
-            _ => show_portals(self.0, f),
+        match VIEWS.get(self.1 as usize) {
+            Some((_, show)) => show(self.0, f),
+            None => Ok(()),
         }
     }
 }
@@ -77,7 +106,7 @@ fn show_vnodes(core: &Core, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         };
         writeln!(
             f,
-            "{} {} life {} {} cpus {} memory {:#x}+{:#x} progress {} silent {} ms",
+            "{} {} life {} {} cpus {} memory {:#x}+{:#x} progress {} silent {} ms fence {} suspect {}",
             vnode.number(),
             assignment.name.as_str(),
             facts.generation.0,
@@ -87,6 +116,8 @@ fn show_vnodes(core: &Core, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             assignment.memory.size(),
             facts.progress,
             facts.silent_ms,
+            facts.fence.name(),
+            facts.suspicion.map_or("-", |why| why.describe()),
         )?;
     }
     Ok(())
@@ -103,11 +134,88 @@ fn show_pool(core: &Core, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     Ok(())
 }
 
-fn show_portals(_core: &Core, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let (raised, interrupts, taken) = portal::statistics();
-    writeln!(f, "raised {} interrupts {}", raised, interrupts)?;
-    for (portal, count) in taken {
-        writeln!(f, "portal {} taken {}", portal, count)?;
+fn show_portals(_: &Core, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    portal::show(f)
+}
+
+/// The latest view that this kernel has taken. The root tells as well how far each member is.
+fn show_members(core: &Core, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let view = core.view();
+    let (what, life) = match view.change() {
+        Change::Joined(life) => ("joined", life),
+        Change::Left(life) => ("left", life),
+        Change::Died(life, _) => ("died", life),
+    };
+    writeln!(
+        f,
+        "view {} vnode {} life {} {}",
+        view.number(),
+        life.vnode.number(),
+        life.generation.0,
+        what
+    )?;
+    let roster = core.roster().lock();
+    for life in VnodeId::all().filter_map(|vnode| view.life(vnode)) {
+        write!(
+            f,
+            "member {} life {}",
+            life.vnode.number(),
+            life.generation.0
+        )?;
+        match &*roster {
+            Some(roster) => writeln!(f, " reached {}", roster.reached(life.vnode))?,
+            None => writeln!(f)?,
+        }
     }
     Ok(())
+}
+
+/// What waits, the services, and what was counted of each vnode that was ever a peer.
+fn show_dsp(core: &Core, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let (calls, queued) = core.endpoint().waiting();
+    writeln!(f, "calls {} queued {}", calls, queued)?;
+    for (service, context) in core.endpoint().services().into_iter().flatten() {
+        let context = match context {
+            Context::Stage => "stage",
+            Context::Thread => "thread",
+        };
+        writeln!(f, "service {:#06x} {}", service, context)?;
+    }
+    for vnode in VnodeId::all() {
+        let peer = core.endpoint().peer(vnode);
+        if peer.life.is_some() || peer.counters != Counters::default() {
+            show_peer(f, vnode, &peer)?;
+        }
+    }
+    Ok(())
+}
+
+fn show_peer(f: &mut fmt::Formatter<'_>, vnode: VnodeId, peer: &PeerFacts) -> fmt::Result {
+    let counted = &peer.counters;
+    write!(
+        f,
+        "peer {} life {} {}",
+        vnode.number(),
+        peer.life.map_or(0, |life| life.generation.0),
+        match (peer.life, peer.is_broken) {
+            (None, _) => "gone",
+            (Some(_), true) => "broken",
+            (Some(_), false) => "member",
+        }
+    )?;
+    write!(
+        f,
+        " sent {} full {} received {} foreign {} unmatched {} malformed {}",
+        counted.sent,
+        counted.full,
+        counted.received,
+        counted.foreign,
+        counted.unmatched,
+        counted.malformed
+    )?;
+    writeln!(
+        f,
+        " version {} service {} unanswered {} broken {}",
+        counted.version, counted.service, counted.unanswered, counted.broken
+    )
 }

@@ -4,6 +4,7 @@
 
 #![deny(unsafe_code)]
 
+use crate::bridge;
 use crate::channel::End;
 use crate::core_state::Core;
 use crate::user;
@@ -180,6 +181,8 @@ impl MiscDevice for AdeosFile {
             abi::ADEOS_CONNECT => file.connect(arg)?,
             abi::ADEOS_ACCEPT => file.accept(arg)?,
             abi::ADEOS_WHOAMI => file.whoami(arg)?,
+            abi::ADEOS_BRIDGE => bridge::view::tell(&file.core, arg)?,
+            abi::ADEOS_BRIDGE_STAT => bridge::view::tell_totals(&file.core, arg)?,
             _ => return Err(ENOTTY),
         }
         Ok(0)

@@ -14,6 +14,7 @@ use adeos_proto::lifecycle::{
     Cause,
     State, //
 };
+use adeos_proto::suspicion::Suspicion;
 
 /// What a vnode is to have.
 #[derive(Clone, Copy)]
@@ -32,6 +33,31 @@ impl Assignment {
     /// Local APIC ids of its CPUs, its first CPU's first.
     pub fn apic_ids(&self) -> impl Iterator<Item = u32> + Clone + '_ {
         self.cpus.iter().filter_map(cpu::apic_id)
+    }
+}
+
+/// Whether a vnode that has ended is proven to execute nothing any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fence {
+    /// Nobody has tried to prove it, or nothing has ended.
+    Open,
+    /// Somebody is at it.
+    Closing,
+    /// It is proven.
+    Closed,
+    /// A CPU does not stop. It may be tried again.
+    Failed,
+}
+
+impl Fence {
+    /// What people call it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Closing => "closing",
+            Self::Closed => "closed",
+            Self::Failed => "failed",
+        }
     }
 }
 
@@ -54,6 +80,10 @@ pub struct Facts {
     pub features: u32,
     /// Longest silence of one of its CPUs, in ms; `u32::MAX` before the first beat.
     pub silent_ms: u32,
+    /// Whether it is proven to have stopped, once it has ended.
+    pub fence: Fence,
+    /// Why the root mistrusts this life of it, if it does: the first reason.
+    pub suspicion: Option<Suspicion>,
     /// When it was started, in ns of CLOCK_MONOTONIC.
     pub started_ns: u64,
     /// When it ended, or 0.
@@ -74,6 +104,8 @@ impl Facts {
         progress: layout::state::SILENT,
         features: 0,
         silent_ms: u32::MAX,
+        fence: Fence::Open,
+        suspicion: None,
         started_ns: 0,
         ended_ns: 0,
         release: [0; 64],

@@ -2,8 +2,10 @@
 
 //! The C functions of `shim.c` and of the kernel patches and the code of `waiting_room.S`, declared; nothing else.
 
+use kernel::bindings;
 use kernel::ffi::{
     c_char,
+    c_ulong,
     c_void, //
 };
 
@@ -13,14 +15,34 @@ extern "C" {
     pub(crate) fn adeos_cpu_online(cpu: u32) -> bool;
     pub(crate) fn adeos_this_cpu() -> u32;
     pub(crate) fn adeos_rdtsc() -> u64;
+    pub(crate) fn adeos_rdtsc_fenced() -> u64;
+    pub(crate) fn adeos_tsc_is_sound() -> bool;
     pub(crate) fn adeos_wall_ns() -> u64;
     pub(crate) fn adeos_release() -> *const c_char;
     pub(crate) fn adeos_cond_resched();
+    pub(crate) fn adeos_init_work(
+        work: *mut bindings::work_struct,
+        func: Option<unsafe extern "C" fn(*mut bindings::work_struct)>,
+    );
+    pub(crate) fn adeos_raw_spin_lock_init(
+        lock: *mut bindings::raw_spinlock_t,
+        name: *const c_char,
+        key: *mut c_void,
+    );
+    pub(crate) fn adeos_raw_spin_lock(lock: *mut bindings::raw_spinlock_t) -> c_ulong;
+    pub(crate) fn adeos_raw_spin_trylock(
+        lock: *mut bindings::raw_spinlock_t,
+        flags: *mut c_ulong,
+    ) -> bool;
+    pub(crate) fn adeos_raw_spin_unlock(lock: *mut bindings::raw_spinlock_t, flags: c_ulong);
+    pub(crate) fn adeos_raw_spin_assert_held(lock: *mut bindings::raw_spinlock_t);
+    pub(crate) fn adeos_sema_init(semaphore: *mut bindings::semaphore);
     pub(crate) fn adeos_orderly_poweroff();
     pub(crate) fn adeos_park();
     pub(crate) fn adeos_watch_ends() -> i32;
     pub(crate) fn adeos_unwatch_ends();
     pub(crate) fn adeos_create_views() -> *mut c_void;
+    pub(crate) fn adeos_create_view(dir: *mut c_void, name: *const c_char, view: u32);
     pub(crate) fn adeos_remove_views(dir: *mut c_void);
     pub(crate) fn adeos_register_console();
     pub(crate) fn adeos_unregister_console();

@@ -4,11 +4,18 @@
 //!
 //! C headers: `include/linux/kthread.h`, `include/linux/completion.h`.
 
+use crate::ffi;
 use core::ptr::NonNull;
 use kernel::bindings;
 use kernel::error::from_err_ptr;
 use kernel::prelude::*;
+use kernel::sync::atomic::{
+    Atomic,
+    Full,
+    Relaxed, //
+};
 use kernel::sync::Arc;
+use kernel::task::Task;
 use kernel::types::{
     ForeignOwnable,
     Opaque, //
@@ -50,13 +57,43 @@ impl Event {
         let jiffies = kernel::time::msecs_to_jiffies(timeout_ms);
         // SAFETY: `new` has initialised the completion.
         unsafe { bindings::wait_for_completion_interruptible_timeout(self.inner.get(), jiffies) };
-        // SAFETY: As above. Further raises say nothing new.
+        self.forget();
+    }
+
+    /// Waits until the event was raised; takes all raises so far. For kernel threads, which get no
+    /// signals.
+    pub(crate) fn wait(&self) {
+        // SAFETY: `new` has initialised the completion.
+        unsafe { bindings::wait_for_completion_interruptible(self.inner.get()) };
+        self.forget();
+    }
+
+    /// Waits until the event was raised, and tells so, or the time is over. Process context. EINTR
+    /// when the process is to be killed.
+    pub(crate) fn wait_killable_ms(&self, timeout_ms: u32) -> Result<bool> {
+        let jiffies = kernel::time::msecs_to_jiffies(timeout_ms);
+        // SAFETY: `new` has initialised the completion.
+        let left =
+            unsafe { bindings::wait_for_completion_killable_timeout(self.inner.get(), jiffies) };
+        if left < 0 {
+            return Err(EINTR);
+        }
+        Ok(left > 0)
+    }
+
+    /// Takes all raises so far: what they said is known.
+    pub(crate) fn forget(&self) {
+        // SAFETY: `new` has initialised the completion.
         while unsafe { bindings::try_wait_for_completion(self.inner.get()) } {}
     }
 }
 
 /// What a thread runs.
 pub(crate) trait Body: Send + Sync + 'static {
+    /// Whether a round may wait for an answer of another vnode. A thread that other vnodes wait for
+    /// must not (docs/dsp.md, DS-2).
+    const MAY_ASK: bool = true;
+
     /// One round; it must return within a bounded time.
     fn round(&self);
 
@@ -122,9 +159,32 @@ impl<T: Body> Drop for Kthread<T> {
 unsafe extern "C" fn main<T: Body>(data: *mut kernel::ffi::c_void) -> i32 {
     // SAFETY: `spawn` has made this of an `Arc<T>`, for this thread alone.
     let body = unsafe { Arc::<T>::from_foreign(data.cast()) };
+    let place = (!T::MAY_ASK).then(forbid_asking).flatten();
     // SAFETY: This is a kernel thread.
     while !unsafe { bindings::kthread_should_stop() } {
         body.round();
+        // SAFETY: A thread of its own, between two rounds, which hold nothing then.
+        unsafe { ffi::adeos_cond_resched() };
+    }
+    if let Some(place) = place {
+        place.store(0, Relaxed);
     }
     0
+}
+
+/// The threads that must not wait for another vnode, as addresses of their tasks; 0 for none.
+static FORBIDDEN: [Atomic<usize>; 2] = [const { Atomic::new(0) }; 2];
+
+/// Notes that the current thread is one of them.
+fn forbid_asking() -> Option<&'static Atomic<usize>> {
+    let current = Task::current_raw() as usize;
+    FORBIDDEN
+        .iter()
+        .find(|place| place.cmpxchg(0, current, Full).is_ok())
+}
+
+/// Whether the current thread may wait for an answer of another vnode.
+pub(crate) fn may_ask() -> bool {
+    let current = Task::current_raw() as usize;
+    FORBIDDEN.iter().all(|place| place.load(Relaxed) != current)
 }

@@ -78,11 +78,11 @@ impl Identity {
             pr_err!("there is no boot block at {:#x}\n", address);
             return Err(EINVAL);
         }
-        if block.version != layout::VERSION {
+        if block.version != layout::PLATFORM_VERSION {
             pr_err!(
                 "the root speaks version {}, this module {}: load the same modules in both\n",
                 block.version,
-                layout::VERSION
+                layout::PLATFORM_VERSION
             );
             return Err(EPROTO);
         }
@@ -225,6 +225,19 @@ pub(crate) fn lapic_khz() -> u32 {
 pub(crate) fn tsc_khz() -> u32 {
     // SAFETY: The kernel writes it during boot only.
     unsafe { bindings::tsc_khz }
+}
+
+/// This CPU's time-stamp counter, read after all accesses before it and before all that follow
+/// (CK-24). Any context.
+pub(crate) fn tsc() -> u64 {
+    // SAFETY: The function only reads the counter.
+    unsafe { ffi::adeos_rdtsc_fenced() }
+}
+
+/// Whether the kernel takes the counters of its CPUs for synchronous and steady.
+pub(crate) fn has_sound_tsc() -> bool {
+    // SAFETY: The function only reads a flag.
+    unsafe { ffi::adeos_tsc_is_sound() }
 }
 
 /// The time-stamp counter and, read at the same moment, nanoseconds since 1970.

@@ -13,16 +13,16 @@ use adeos_proto::id::{
 };
 use adeos_proto::layout;
 use adeos_proto::window::Window;
+use core::marker::PhantomData;
 use core::ptr::NonNull;
 use kernel::bindings;
 use kernel::prelude::*;
 use kernel::sync::atomic::{
     Acquire,
     Atomic,
-    Full,
-    Release, //
+    Full, //
 };
-use kernel::sync::barrier;
+use kernel::sync::barrier::smp_mb;
 
 /// A range of physical memory, mapped cached (write-back), as its other users map it.
 ///
@@ -46,7 +46,7 @@ impl Mapping {
     /// # Safety
     ///
     /// No byte of the range is memory that this kernel uses for anything else.
-    pub(crate) unsafe fn new(range: PhysRange) -> Result<Self> {
+    pub unsafe fn new(range: PhysRange) -> Result<Self> {
         let page = kernel::page::PAGE_SIZE as u64;
         if range.base() % page != 0 || range.size() % page != 0 {
             return Err(EINVAL);
@@ -101,13 +101,42 @@ impl Mapping {
         }
     }
 
+    /// Copies all of another mapping of the same size, or nothing of one of another. Process context;
+    /// lets others run in between.
+    pub(crate) fn copy_from(&self, other: &Self) {
+        const STEP: usize = 2 << 20;
+        let is_elsewhere = self
+            .address
+            .addr()
+            .get()
+            .abs_diff(other.address.addr().get())
+            >= self.len();
+        if self.len() != other.len() || !is_elsewhere {
+            return;
+        }
+        for offset in (0..self.len()).step_by(STEP) {
+            let len = STEP.min(self.len() - offset);
+            if let (Some(to), Some(from)) = (self.check(offset, len), other.check(offset, len)) {
+                // SAFETY: `check` says that `len` bytes are mapped at both, and nobody borrows them.
+                // The two mappings do not overlap, as has been looked at above.
+                unsafe { core::ptr::copy_nonoverlapping(from, to, len) };
+            }
+            // SAFETY: Process context without locks, as this function asks for.
+            unsafe { crate::ffi::adeos_cond_resched() };
+        }
+    }
+
     /// A part of the memory as a window of its own.
     pub fn part(&self, offset: usize, size: usize) -> Part<'_> {
-        let in_range = self.check(offset, size).is_some();
+        let (address, size) = match self.check(offset, size).and_then(NonNull::new) {
+            Some(address) => (address, size),
+            None => (self.address, 0),
+        };
+        // INVARIANT: The mapping lives as long as the part; `check` says that the bytes are in it.
         Part {
-            mapping: self,
-            offset,
-            size: if in_range { size } else { 0 },
+            address,
+            size,
+            _memory: PhantomData,
         }
     }
 
@@ -132,41 +161,93 @@ impl Drop for Mapping {
     }
 }
 
-/// A part of a mapping.
+/// A part of a mapping, or of this kernel's own memory.
+///
+/// # Invariants
+///
+/// For `'a` there are `size` bytes at `address`, to which no reference is made but to atomics.
 #[derive(Clone, Copy)]
 pub struct Part<'a> {
-    mapping: &'a Mapping,
-    offset: usize,
+    address: NonNull<u8>,
     size: usize,
+    _memory: PhantomData<&'a [Atomic<u64>]>,
 }
 
-impl Part<'_> {
+// SAFETY: The memory belongs to the kernel's address space, not to a thread.
+unsafe impl Send for Part<'_> {}
+// SAFETY: All access is atomic or a copy of bytes that nobody borrows.
+unsafe impl Sync for Part<'_> {}
+
+impl<'a> Part<'a> {
+    /// Numbers of this kernel's own, for what proto wants to have in a window.
+    pub(crate) fn of_own(numbers: &'a [Atomic<u64>]) -> Self {
+        // INVARIANT: A borrow of atomics lets nobody have another reference to their bytes.
+        Self {
+            address: NonNull::from(numbers).cast(),
+            size: core::mem::size_of_val(numbers),
+            _memory: PhantomData,
+        }
+    }
+
     fn check(&self, offset: usize, len: usize) -> Option<*mut u8> {
         if offset.checked_add(len)? > self.size {
             return None;
         }
-        self.mapping.check(self.offset.checked_add(offset)?, len)
+        // SAFETY: The offset lies in (or one past the end of) the part, by the check above.
+        Some(unsafe { self.address.as_ptr().add(offset) })
+    }
+
+    /// Where a number lies, all of it in the part and aligned.
+    #[inline]
+    fn number<T>(&self, offset: usize) -> Option<*mut T> {
+        let address = self.check(offset, size_of::<T>())?.cast::<T>();
+        address.is_aligned().then_some(address)
     }
 
     fn number32(&self, offset: usize) -> Option<&Atomic<u32>> {
-        let address = self.check(offset, 4)?.cast::<u32>();
-        if !address.is_aligned() {
-            return None;
-        }
+        let address = self.number(offset)?;
         // SAFETY: Four mapped, aligned bytes that live as long as `self`; every kernel accesses
         // them atomically or not at all.
         Some(unsafe { Atomic::from_ptr(address) })
     }
 
     fn number64(&self, offset: usize) -> Option<&Atomic<u64>> {
-        let address = self.check(offset, 8)?.cast::<u64>();
-        if !address.is_aligned() {
-            return None;
-        }
+        let address = self.number(offset)?;
         // SAFETY: Eight mapped, aligned bytes that live as long as `self`; every kernel accesses
         // them atomically or not at all.
         Some(unsafe { Atomic::from_ptr(address) })
     }
+
+    /// Loads a number of 4 or 8 bytes, or 0 where there is none. It is what `smp_load_acquire` is on
+    /// x86 (arch/x86/include/asm/barrier.h); that of the kernel crate is a call, and this is what
+    /// interrupts do most.
+    #[inline]
+    fn acquire<T: Default>(&self, offset: usize) -> T {
+        let Some(address) = self.number::<T>(offset) else {
+            return T::default();
+        };
+        // SAFETY: Mapped, aligned bytes that live as long as `self`, read by one access.
+        let value = unsafe { address.read_volatile() };
+        barrier();
+        value
+    }
+
+    /// Stores a number of 4 or 8 bytes where there is one, as `smp_store_release` does on x86.
+    #[inline]
+    fn release<T>(&self, offset: usize, value: T) {
+        if let Some(address) = self.number::<T>(offset) {
+            barrier();
+            // SAFETY: Mapped, aligned bytes that live as long as `self`, written by one access.
+            unsafe { address.write_volatile(value) };
+        }
+    }
+}
+
+/// The compiler moves no access to memory across it.
+#[inline(always)]
+fn barrier() {
+    // SAFETY: There is no instruction in it.
+    unsafe { core::arch::asm!("") };
 }
 
 impl Window for Part<'_> {
@@ -176,28 +257,22 @@ impl Window for Part<'_> {
 
     #[inline]
     fn load_acquire(&self, offset: usize) -> u32 {
-        self.number32(offset)
-            .map_or(0, |number| number.load(Acquire))
+        self.acquire(offset)
     }
 
     #[inline]
     fn store_release(&self, offset: usize, value: u32) {
-        if let Some(number) = self.number32(offset) {
-            number.store(value, Release);
-        }
+        self.release(offset, value);
     }
 
     #[inline]
     fn load_acquire64(&self, offset: usize) -> u64 {
-        self.number64(offset)
-            .map_or(0, |number| number.load(Acquire))
+        self.acquire(offset)
     }
 
     #[inline]
     fn store_release64(&self, offset: usize, value: u64) {
-        if let Some(number) = self.number64(offset) {
-            number.store(value, Release);
-        }
+        self.release(offset, value);
     }
 
     fn raise(&self, offset: usize, value: u32) {
@@ -217,7 +292,7 @@ impl Window for Part<'_> {
         let Some(number) = self.number64(offset) else {
             return 0;
         };
-        let mut seen = number.load(Acquire);
+        let mut seen = self.load_acquire64(offset);
         loop {
             match number.cmpxchg(seen, seen | bits, Full) {
                 Ok(before) => return before,
@@ -256,6 +331,6 @@ impl Window for Part<'_> {
     }
 
     fn full_barrier(&self) {
-        barrier::smp_mb(Full);
+        smp_mb(Full);
     }
 }

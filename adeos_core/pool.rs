@@ -9,6 +9,7 @@ use crate::core_state::{
 };
 use crate::machine;
 use crate::mapping::Mapping;
+use crate::mover;
 use adeos_proto::id::PhysRange;
 use adeos_proto::layout;
 use adeos_proto::region::{
@@ -23,10 +24,18 @@ use kernel::sync::Arc;
 /// The pool's allocator.
 pub(crate) type Pool = Allocator<POOL_RANGES>;
 
-/// An allocator with no memory. Apart, so that only this takes the stack that one takes.
-#[inline(never)]
+/// An allocator with no memory, to be copied: one is too large for a stack.
+static EMPTY: Pool = Allocator::new();
+
+/// An allocator with no memory.
 pub(crate) fn empty() -> Result<KBox<Pool>> {
-    Ok(KBox::new(Allocator::new(), GFP_KERNEL)?)
+    let mut pool = KBox::<Pool>::new_uninit(GFP_KERNEL)?;
+    // SAFETY: Both are memory for one allocator, and the new one is nobody else's yet. An allocator
+    // is plain data, so that a copy of a whole one is one.
+    unsafe {
+        core::ptr::copy_nonoverlapping(&EMPTY, pool.as_mut_ptr(), 1);
+        Ok(pool.assume_init())
+    }
 }
 
 /// Gives the allocator the memory that the kernel was booted with. EINVAL, with a reason in the
@@ -119,10 +128,25 @@ pub(crate) fn take_control_area(pool: &mut Pool) -> Result<PhysRange> {
         .map_err(|_| ENOMEM)
 }
 
+/// Whether none of a range is RAM of this kernel.
+pub(crate) fn is_foreign(range: PhysRange) -> bool {
+    // SAFETY: The function walks the kernel's resource tree under its own lock.
+    let found = unsafe {
+        bindings::region_intersects(
+            range.base(),
+            range.size() as usize,
+            bindings::IORESOURCE_SYSTEM_RAM as usize,
+            bindings::IORES_DESC_NONE as usize,
+        )
+    };
+    found == bindings::REGION_DISJOINT as i32
+}
+
 /// A contiguous range of the pool; dropping it gives it back.
 pub struct Region {
     core: Arc<Core>,
     range: PhysRange,
+    is_kept: bool,
 }
 
 impl Region {
@@ -133,29 +157,51 @@ impl Region {
     /// Addresses from 4 GiB on.
     pub const ABOVE_4G: PhysRange = checked(1 << 32, (1 << 39) - (1 << 32));
 
-    /// Requests `size` bytes, a multiple of [`layout::GRANULE`], inside `within`. ENOMEM when
-    /// there is no such range.
+    /// Requests `size` bytes, a multiple of [`layout::GRANULE`], inside `within`. When there is no
+    /// such range though enough is free, bridges are moved out of the way (paper section 4.3), for
+    /// which their users are frozen one bridge at a time: seconds, when some do not answer. Process
+    /// context, and no lock that a thread of this module takes. ENOMEM when there is no such range,
+    /// EINTR when the process is to be killed.
     pub fn request(core: &Arc<Core>, size: u64, within: PhysRange) -> Result<Self> {
         let request = Request {
             size,
             align: layout::GRANULE,
             within,
         };
-        let range = core.pool().lock().allocate(&request).map_err(errno)?;
-        Ok(Self {
-            core: core.clone(),
-            range,
-        })
+        let found = core.pool().lock().allocate(&request);
+        let range = match found {
+            Err(Error::NoFit) => mover::make_room(core, &request)?,
+            other => other.map_err(errno)?,
+        };
+        Ok(Self::adopt(core, range))
     }
 
     /// Requests that very range. EBUSY when a part of it is taken, ENOMEM when it is not all in
     /// the pool.
     pub fn take(core: &Arc<Core>, range: PhysRange) -> Result<Self> {
         core.pool().lock().take(range).map_err(errno)?;
-        Ok(Self {
+        Ok(Self::adopt(core, range))
+    }
+
+    /// Takes charge of a range that is allocated and nobody's, such as one that was kept.
+    pub(crate) fn adopt(core: &Arc<Core>, range: PhysRange) -> Self {
+        Self {
             core: core.clone(),
             range,
-        })
+            is_kept: false,
+        }
+    }
+
+    /// Leaves the range allocated: somebody else is in charge of it now.
+    pub(crate) fn keep(mut self) -> PhysRange {
+        self.is_kept = true;
+        self.range
+    }
+
+    /// Fills it with zeros. Process context. ENOMEM when it cannot be mapped for that.
+    pub(crate) fn scrub(&self) -> Result {
+        self.map()?.scrub();
+        Ok(())
     }
 
     /// Maps it. Process context. ENOMEM when the kernel has no room for that.
@@ -172,6 +218,9 @@ impl Region {
 
 impl Drop for Region {
     fn drop(&mut self) {
+        if self.is_kept {
+            return;
+        }
         if let Err(error) = self.core.pool().lock().free(self.range) {
             pr_err!(
                 "the pool does not take {:#x} back: {:?}\n",
@@ -193,7 +242,7 @@ const fn checked(base: u64, size: u64) -> PhysRange {
     }
 }
 
-fn errno(error: Error) -> kernel::error::Error {
+pub(crate) fn errno(error: Error) -> kernel::error::Error {
     match error {
         Error::NoFit | Error::Full | Error::Unknown => ENOMEM,
         Error::Taken | Error::Overlap => EBUSY,

@@ -27,7 +27,7 @@ impl StartCpus {
     /// INIT has no answer and may take effect late; until then the CPU can start another one of its
     /// kernel anew. So each is sent to a page of the vnode's low memory, where it says who it is;
     /// and a second time, when none is left that could have started it.
-    pub fn quarantine(
+    pub(crate) fn quarantine(
         &self,
         apic_ids: impl Iterator<Item = u32> + Clone,
         vnode: VnodeId,
@@ -83,6 +83,8 @@ struct WaitingRoom<'a> {
 }
 
 impl<'a> WaitingRoom<'a> {
+    // Other modules, which instantiate its caller, do not see the symbols of this one.
+    #[inline(never)]
     fn furnish(memory: Part<'a>, page: u8) -> Self {
         let start = &raw const ffi::adeos_waiting_room;
         let offset = |symbol: *const u8| symbol as usize - start as usize;

@@ -6,9 +6,12 @@
 #include <linux/panic_notifier.h>
 #include <linux/reboot.h>
 #include <linux/sched.h>
+#include <linux/semaphore.h>
 #include <linux/seq_file.h>
+#include <linux/spinlock.h>
 #include <linux/timekeeping.h>
 #include <linux/utsname.h>
+#include <linux/workqueue.h>
 #include <asm/apic.h>
 #include <asm/processor.h>
 #include <asm/smp.h>
@@ -45,6 +48,22 @@ u64 adeos_rdtsc(void)
 	return rdtsc();
 }
 
+/* LFENCE, RDTSC, LFENCE. */
+u64 adeos_rdtsc_fenced(void)
+{
+	u64 tsc;
+
+	rmb();
+	tsc = rdtsc();
+	rmb();
+	return tsc;
+}
+
+bool adeos_tsc_is_sound(void)
+{
+	return !check_tsc_unstable();
+}
+
 u64 adeos_wall_ns(void)
 {
 	return ktime_get_real_ns();
@@ -60,6 +79,48 @@ void adeos_cond_resched(void)
 	cond_resched();
 }
 
+void adeos_init_work(struct work_struct *work, work_func_t func)
+{
+	INIT_WORK(work, func);
+}
+
+void adeos_raw_spin_lock_init(raw_spinlock_t *lock, const char *name, void *key)
+{
+#ifdef CONFIG_DEBUG_SPINLOCK
+	__raw_spin_lock_init(lock, name, key, LD_WAIT_SPIN);
+#else
+	*lock = __RAW_SPIN_LOCK_UNLOCKED(lock);
+#endif
+}
+
+unsigned long adeos_raw_spin_lock(raw_spinlock_t *lock)
+{
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(lock, flags);
+	return flags;
+}
+
+bool adeos_raw_spin_trylock(raw_spinlock_t *lock, unsigned long *flags)
+{
+	return raw_spin_trylock_irqsave(lock, *flags);
+}
+
+void adeos_raw_spin_unlock(raw_spinlock_t *lock, unsigned long flags)
+{
+	raw_spin_unlock_irqrestore(lock, flags);
+}
+
+void adeos_raw_spin_assert_held(raw_spinlock_t *lock)
+{
+	lockdep_assert_held(lock);
+}
+
+void adeos_sema_init(struct semaphore *semaphore)
+{
+	sema_init(semaphore, 1);
+}
+
 void adeos_orderly_poweroff(void)
 {
 	orderly_poweroff(true);
@@ -73,32 +134,20 @@ void adeos_park(void)
 }
 
 /* Files of debugfs that hold on to this module while they are open. */
-static int adeos_vnodes_show(struct seq_file *file, void *unused)
+static int adeos_view_show(struct seq_file *file, void *unused)
 {
-	return adeos_show(ADEOS_VIEW_VNODES, file);
+	return adeos_show((unsigned long)file->private, file);
 }
-DEFINE_SHOW_ATTRIBUTE(adeos_vnodes);
-
-static int adeos_pool_show(struct seq_file *file, void *unused)
-{
-	return adeos_show(ADEOS_VIEW_POOL, file);
-}
-DEFINE_SHOW_ATTRIBUTE(adeos_pool);
-
-static int adeos_portals_show(struct seq_file *file, void *unused)
-{
-	return adeos_show(ADEOS_VIEW_PORTALS, file);
-}
-DEFINE_SHOW_ATTRIBUTE(adeos_portals);
+DEFINE_SHOW_ATTRIBUTE(adeos_view);
 
 void *adeos_create_views(void)
 {
-	struct dentry *dir = debugfs_create_dir("adeos", NULL);
+	return debugfs_create_dir("adeos", NULL);
+}
 
-	debugfs_create_file("vnodes", 0400, dir, NULL, &adeos_vnodes_fops);
-	debugfs_create_file("pool", 0400, dir, NULL, &adeos_pool_fops);
-	debugfs_create_file("portals", 0400, dir, NULL, &adeos_portals_fops);
-	return dir;
+void adeos_create_view(void *dir, const char *name, u32 view)
+{
+	debugfs_create_file(name, 0400, dir, (void *)(unsigned long)view, &adeos_view_fops);
 }
 
 void adeos_remove_views(void *dir)

@@ -9,7 +9,8 @@ use crate::core_state::Core;
 use crate::cpu::StartCpus;
 use crate::facts::{
     Assignment,
-    Facts, //
+    Facts,
+    Fence, //
 };
 use crate::machine;
 use crate::portal;
@@ -77,6 +78,16 @@ impl Table {
         Ok(Self { entries, count: 0 })
     }
 
+    /// What is known of a vnode. ENOENT for a number beyond the table.
+    pub(crate) fn facts_mut(&mut self, vnode: VnodeId) -> Result<&mut Facts> {
+        Ok(&mut self.entry(vnode)?.facts)
+    }
+
+    /// Notes that something has changed that users may wait for, who are to be woken afterwards.
+    pub(crate) fn count_change(&mut self) {
+        self.count = self.count.wrapping_add(1);
+    }
+
     fn entry(&mut self, vnode: VnodeId) -> Result<&mut Entry> {
         Ok(self.entries.get_mut(vnode.index()).ok_or(ENOENT)?)
     }
@@ -86,6 +97,11 @@ impl Table {
         let now = machine::now_ns();
         let entry = self.entry(vnode)?;
         let before = entry.facts.state;
+        // A start that has failed before its CPU was on the way has nothing to be proven.
+        let has_run = matches!(before, State::Dead | State::Failed);
+        if event == Event::Reclaimed && has_run && entry.facts.fence != Fence::Closed {
+            return Err(EBUSY);
+        }
         let (state, action) = before.on(event).map_err(|_| EBUSY)?;
         let facts = &mut entry.facts;
         facts.state = state;
@@ -104,7 +120,7 @@ impl Table {
             facts.assignment.iter().for_each(stop_cpus);
         }
         if before != state {
-            self.count = self.count.wrapping_add(1);
+            self.count_change();
         }
         Ok(action)
     }
@@ -154,6 +170,10 @@ impl Core {
         table.on(vnode, Event::Assigned)?;
         self.control().clear_slot(vnode);
         drop(table);
+        // CA-21.
+        self.control().write_header();
+        crate::bridge::mend(self);
+        crate::clock::mend(self);
         self.changed().notify_all();
         Ok((vnode, generation))
     }
@@ -197,6 +217,7 @@ impl Core {
         table.on(vnode, event)?;
         drop(table);
         self.changed().notify_all();
+        self.endings().raise();
         Ok(())
     }
 
@@ -271,6 +292,7 @@ impl Core {
         }
         if changed {
             self.changed().notify_all();
+            self.endings().raise();
         }
     }
 }
@@ -286,7 +308,11 @@ fn look(core: &Core, table: &mut Table, vnode: VnodeId) -> Result<Option<Event>>
     let Some(status) = core.control().read_status(vnode, generation) else {
         let limit_ms = u64::from(crate::module_parameters::start_timeout_ms.value());
         let late = now_ns.saturating_sub(entry.facts.started_ns) / 1_000_000 > limit_ms;
-        return Ok((late && entry.facts.state == State::Loaded).then_some(Event::NoSign));
+        return Ok(match entry.facts.state {
+            State::Loaded => late.then_some(Event::NoSign),
+            // What it has said of itself is spoilt; its end is still to be seen.
+            _ => watch_beats(core, entry, vnode, now_ns),
+        });
     };
 
     let progressed = take_in(&mut entry.facts, &status);
@@ -301,7 +327,7 @@ fn look(core: &Core, table: &mut Table, vnode: VnodeId) -> Result<Option<Event>>
         watch_beats(core, entry, vnode, now_ns)
     };
     if progressed {
-        table.count = table.count.wrapping_add(1);
+        table.count_change();
     }
     Ok(event)
 }

@@ -125,7 +125,7 @@ impl KmbFile {
     #[inline(never)]
     fn query(&self, arg: usize) -> Result {
         let mut record = abi::Query::from_bytes(&user::read_record(arg)?);
-        zero(record.reserved == [0; 38])?;
+        zero(record.reserved == 0 && record.reserved2 == [0; 37])?;
         let vnode = VnodeId::new(record.vnode).ok_or(ENOENT)?;
         // Nothing that the caller has sent comes back as if it were known.
         record = abi::Query {
@@ -155,6 +155,7 @@ impl KmbFile {
         record.console_written = console::written(&self.core.control().slot(vnode)).unwrap_or(0);
         record.release = facts.release;
         record.message = facts.message;
+        record.suspicion = facts.suspicion.map_or(0, |why| why.number());
         if let Some(assignment) = facts.assignment {
             record.entry = assignment.entry;
             record.cpus = assignment.cpus.words();

@@ -5,7 +5,6 @@
 #![deny(unsafe_code)]
 
 use crate::spec::Spec;
-use crate::start::START_CPUS;
 use adeos_core::cpu::LentCpus;
 use adeos_core::{
     Assignment,
@@ -137,9 +136,7 @@ impl Vnode {
 
     fn empty(&self, region: &Region) -> Result {
         self.stop();
-        let facts = self.core.facts(self.id)?;
-        let assignment = facts.assignment.ok_or(ENOENT)?;
-        START_CPUS.quarantine(assignment.apic_ids(), self.id)?;
+        self.core.fence(self.id, self.generation)?;
         region.map()?.scrub();
         scrub_low(self.id)
     }

@@ -10,7 +10,10 @@
 //! whose adeos_core is loaded; an open file becomes one end of a channel between the root and a
 //! vnode: [`ADEOS_CONNECT`] on the root, [`ADEOS_ACCEPT`] on the vnode, then `read` and `write`.
 
+mod bridge;
+
 use crate::record;
+pub use bridge::{Bridge, BridgeStat};
 
 /// Version of this interface. Tool and modules must have the same.
 pub const VERSION: u32 = 1;
@@ -61,6 +64,12 @@ pub const ADEOS_CONNECT: u32 = read_write(16, Channel::SIZE);
 pub const ADEOS_ACCEPT: u32 = read_write(17, Channel::SIZE);
 /// Tells who this vnode is: [`Whoami`].
 pub const ADEOS_WHOAMI: u32 = read_write(18, Whoami::SIZE);
+/// Tells what there is to know of one bridge, in any vnode: [`Bridge`]. A number that no bridge has
+/// is in state 0; ENOENT for one that none can have. EAGAIN it is being written now, EPROTO it makes
+/// no sense.
+pub const ADEOS_BRIDGE: u32 = read_write(19, Bridge::SIZE);
+/// Root: tells what bridges and moves have come to: [`BridgeStat`]. EPERM elsewhere.
+pub const ADEOS_BRIDGE_STAT: u32 = read_write(20, BridgeStat::SIZE);
 
 record! {
     /// The machine, as the root's modules see it.
@@ -214,8 +223,13 @@ record! {
         release: [u8; 64],
         /// Words that go with the cause.
         message: [u8; 256],
+        /// Why the root mistrusts this life, the number of a [`crate::suspicion::Suspicion`]; 0 if it
+        /// does not.
+        suspicion: u32,
         /// Zero.
-        reserved: [u64; 38],
+        reserved: u32,
+        /// Zero.
+        reserved2: [u64; 37],
     }
 }
 

@@ -34,4 +34,5 @@ pub mod portal;
 pub mod record;
 pub mod region;
 pub mod ring;
+pub mod suspicion;
 pub mod window;

@@ -12,6 +12,8 @@
 //! Counters come in as arguments. Time does not stop while the cluster sleeps or is debugged, and
 //! it is not the time of day.
 
+pub mod exchange;
+
 use crate::window::Window;
 
 /// Bytes of the shared structure: one cache line, whose only writer is the root.
@@ -158,6 +160,13 @@ impl Publisher {
             let ns = old.ns_at(tsc);
             Line { tsc, ns, rate }
         });
+    }
+
+    /// Publishes the same line again: others may have written over it. To be called with interrupts
+    /// off.
+    pub fn mend<W: Window>(&mut self, window: &W) {
+        let line = self.line;
+        self.publish(window, || line);
     }
 
     /// The line that is published.

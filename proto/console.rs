@@ -9,7 +9,7 @@
 //! been overwritten meanwhile. The window is a vnode's slot (see [`crate::layout::slot`]).
 
 use crate::layout::slot::{CONSOLE, CONSOLE_DATA, CONSOLE_SIZE};
-use crate::layout::{ConsoleHeader, CONSOLE_MAGIC, VERSION};
+use crate::layout::{ConsoleHeader, CONSOLE_MAGIC, PLATFORM_VERSION};
 use crate::window::Window;
 
 /// The header makes no sense.
@@ -46,7 +46,7 @@ pub fn format<W: Window>(window: &W) {
         window.store_release64(MAGIC_AT, 0);
         window.store_release64(WRITTEN_AT, 0);
         window.store_release64(RESERVED_AT, 0);
-        window.store_release(VERSION_AT, VERSION);
+        window.store_release(VERSION_AT, PLATFORM_VERSION);
         window.store_release(SIZE_AT, CONSOLE_SIZE as u32);
         window.store_release64(MAGIC_AT, CONSOLE_MAGIC);
         return;
@@ -109,7 +109,7 @@ pub fn write<W: Window>(window: &W, bytes: &[u8]) -> Result<(), Corrupt> {
 /// Checks what does not change.
 fn check<W: Window>(window: &W) -> Result<(), Corrupt> {
     let is_valid = window.load_acquire64(MAGIC_AT) == CONSOLE_MAGIC
-        && window.load_acquire(VERSION_AT) == VERSION
+        && window.load_acquire(VERSION_AT) == PLATFORM_VERSION
         && window.load_acquire(SIZE_AT) == CONSOLE_SIZE as u32;
     is_valid.then_some(()).ok_or(Corrupt)
 }

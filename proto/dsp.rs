@@ -26,7 +26,7 @@ pub use route::{Area, Handler, RouteError};
 pub use turn::{Event, Request, Turn, QUANTUM, TURN};
 
 use crate::id::{Life, VnodeId, MAX_VNODES};
-use crate::membership::{bit, Mask, View};
+use crate::membership::{bit, has, Mask, View};
 use crate::window::Window;
 use calls::{Calls, Loss, MAX_PER_PEER};
 use mailbox::PushError;
@@ -60,8 +60,14 @@ pub struct Dsp<const CALLS: usize, const SERVICES: usize> {
     routes: Routes<SERVICES>,
     /// Peers whose rings may hold something.
     waiting: Mask,
+    /// Peers whose messages are to stay in their rings for now.
+    held: Mask,
+    /// Peers that something was sent to since the caller last asked.
+    pushed: Mask,
     /// Peers that have broken and are yet to be reported.
     broken: Mask,
+    /// Peers that have sent a malformed message and are yet to be reported.
+    malformed: Mask,
     /// Whose turn it is.
     current: usize,
     /// Messages that it may still take before the next one's turn.
@@ -78,10 +84,20 @@ impl<const CALLS: usize, const SERVICES: usize> Dsp<CALLS, SERVICES> {
             calls: Calls::new(first_cookie),
             routes: Routes::new(),
             waiting: 0,
+            held: 0,
+            pushed: 0,
             broken: 0,
+            malformed: 0,
             current: 0,
             quantum: QUANTUM,
         }
+    }
+
+    /// Takes another life on, with other cookies, before it has done anything: for an end that was
+    /// made as a constant, when nobody knew whose it is.
+    pub fn take_on(&mut self, me: Life, first_cookie: u64) {
+        self.me = me;
+        self.calls.start_at(first_cookie);
     }
 
     /// Registers a service; its messages come with this handler's number from now on.
@@ -111,6 +127,8 @@ impl<const CALLS: usize, const SERVICES: usize> Dsp<CALLS, SERVICES> {
             if peer.become_life(life) {
                 self.calls.doom(vnode, Loss::Gone);
                 self.broken &= !bit(vnode);
+                self.malformed &= !bit(vnode);
+                self.held &= !bit(vnode);
                 self.waiting |= bit(vnode);
             }
         }
@@ -119,6 +137,28 @@ impl<const CALLS: usize, const SERVICES: usize> Dsp<CALLS, SERVICES> {
     /// The life of a vnode that can be sent to, if there is one.
     pub fn life_of(&self, vnode: VnodeId) -> Option<Life> {
         self.peers.get(vnode.index())?.life(vnode)
+    }
+
+    /// Whether the link to a vnode's present life is broken.
+    pub fn is_broken(&self, vnode: VnodeId) -> bool {
+        self.peers.get(vnode.index()).is_some_and(Peer::is_broken)
+    }
+
+    /// The next life that has sent a malformed message since it was last named here. Any that does
+    /// so means harm, or has gone mad: the root puts it into quarantine (DS-55).
+    pub fn next_malformed(&mut self) -> Option<Life> {
+        let vnode = VnodeId::all().find(|vnode| has(self.malformed, *vnode))?;
+        self.malformed &= !bit(vnode);
+        self.life_of(vnode)
+    }
+
+    /// Breaks the link to a life as if it had written nonsense, but that no event tells of it: the
+    /// caller mistrusts it. Nothing happens if it has gone, or is broken already.
+    pub fn shun(&mut self, life: Life) {
+        if self.life_of(life.vnode) == Some(life) && !self.is_broken(life.vnode) {
+            self.give_up(life.vnode);
+            self.broken &= !bit(life.vnode);
+        }
     }
 
     /// Says something without an answer.
@@ -172,6 +212,18 @@ impl<const CALLS: usize, const SERVICES: usize> Dsp<CALLS, SERVICES> {
         message.cookie = request.cookie.0;
         message.status = status;
         self.send(window, request.from, message, 0)
+    }
+
+    /// Refuses a request that was handed out, instead of answering it: its service has been taken
+    /// out before it was looked at.
+    pub fn refuse<W: Window>(&mut self, window: &W, request: &Request) {
+        self.send_refusal(window, request, Refusal::Service);
+    }
+
+    /// Whose mail portal is to be raised now: those that something was sent to since the last call,
+    /// be it by the caller or, as a refusal, while messages were taken (DS-5).
+    pub fn take_pushed(&mut self) -> Mask {
+        core::mem::take(&mut self.pushed)
     }
 
     /// Gives a request up; its answer will be dropped. Says whether it had not ended yet.
@@ -228,6 +280,7 @@ impl<const CALLS: usize, const SERVICES: usize> Dsp<CALLS, SERVICES> {
         message.receiver = to.generation.0;
         match sender.push(window, &message, spare) {
             Ok(()) => {
+                self.pushed |= bit(to.vnode);
                 peer.counters.sent = peer.counters.sent.wrapping_add(1);
                 Ok(())
             }

@@ -3,16 +3,22 @@
 //! Layout of the control area: the memory through which the kernels of one machine find each other.
 //!
 //! The root's adeos_core makes it at the start of the pool; every other kernel is told its address
-//! by its boot block. It holds a header and one slot per vnode. Each page has one writer, named in
-//! its description; for everybody else its content is a claim. docs/control-area.md is this page
-//! for people; `arch/x86/include/asm/adeos.h` in the kernel patch is the part that the kernel's own
+//! by its boot block. It holds a header, one slot per vnode, and what all vnodes share. Each page
+//! has one writer, named in its description; for everybody else its content is a claim.
+//! docs/control-area.md is this page for people; `arch/x86/include/asm/adeos.h` in the kernel patch is the part that the kernel's own
 //! code reads, and proto/tests/c_layout.rs holds the two to each other.
 
+use crate::dsp::mailbox;
 use crate::id::{VnodeId, MAX_VNODES, NAME_SIZE};
-use crate::record;
+use crate::{bridge, clock, membership, record};
 
-/// Version of everything on this page. Kernels of different versions refuse each other.
-pub const VERSION: u32 = 1;
+/// Version of the area: of everything on this page. Kernels of different versions refuse each
+/// other.
+pub const VERSION: u32 = 2;
+
+/// Version of what the kernel's own code reads and writes before any module is there: boot block,
+/// status and console header. These records did not change when the area grew around them.
+pub const PLATFORM_VERSION: u32 = 1;
 
 /// CPUs that one vnode can have.
 pub const MAX_CPUS: usize = 256;
@@ -38,10 +44,61 @@ pub const SLOTS_OFFSET: usize = 0x1_0000;
 /// Bytes from one vnode's slot to the next.
 pub const SLOT_SIZE: usize = 0x8_0000;
 /// Bytes of the control area, a multiple of [`GRANULE`].
-pub const CONTROL_SIZE: usize = 10 << 20;
+pub const CONTROL_SIZE: usize = 12 << 20;
 
-const _: () = assert!(SLOTS_OFFSET + MAX_VNODES * SLOT_SIZE <= CONTROL_SIZE);
-const _: () = assert!(CONTROL_SIZE as u64 % GRANULE == 0);
+/// A part of the area that is no vnode's own: where it starts and how long it is, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shared {
+    /// Offset in the area, on a page of its own.
+    pub offset: usize,
+    /// Bytes.
+    pub size: usize,
+}
+
+/// The common clock ([`clock`]); the root writes.
+pub const CLOCK: Shared = Shared {
+    offset: 0x81_0000,
+    size: clock::SIZE,
+};
+/// The root's answers to questions for the time ([`clock::exchange`]), a line for each vnode.
+pub const ANSWERS: Shared = Shared {
+    offset: 0x81_0040,
+    size: MAX_VNODES * clock::exchange::PLACE_SIZE,
+};
+/// The views ([`membership::layout`]); the root writes, each vnode acknowledges in its own line.
+pub const MEMBERSHIP: Shared = Shared {
+    offset: 0x81_1000,
+    size: membership::layout::SIZE,
+};
+/// The registry of bridges ([`crate::bridge`]); the root writes.
+pub const REGISTRY: Shared = Shared {
+    offset: 0x82_0000,
+    size: bridge::entry::SIZE,
+};
+/// The mailboxes ([`mailbox`]); the root and the two ends of each write.
+pub const MAILBOXES: Shared = Shared {
+    offset: 0x84_0000,
+    size: mailbox::AREA_SIZE,
+};
+
+impl Shared {
+    /// Where the part ends; it must come after what ends at `end`, on a page of its own.
+    const fn after(self, end: usize) -> usize {
+        assert!(self.offset >= end, "two parts overlap");
+        assert!(self.offset % 0x1000 == 0, "a part shares a page");
+        self.offset + self.size
+    }
+}
+
+const _: () = {
+    let end = SLOTS_OFFSET + MAX_VNODES * SLOT_SIZE;
+    let end = CLOCK.after(end);
+    assert!(ANSWERS.offset >= end, "the clock lies in the answers");
+    let end = MEMBERSHIP.after(ANSWERS.offset + ANSWERS.size);
+    let end = MAILBOXES.after(REGISTRY.after(end));
+    assert!(end <= CONTROL_SIZE, "the area is too small");
+    assert!(CONTROL_SIZE as u64 % GRANULE == 0);
+};
 
 /// Offsets inside a vnode's slot.
 pub mod slot {
@@ -61,6 +118,8 @@ pub mod slot {
     pub const INBOX_STRIDE: usize = 64;
     /// [`super::ConsoleHeader`]; the vnode writes once it runs, the root before.
     pub const CONSOLE: usize = 0x4000;
+    /// The vnode's questions for the time ([`crate::clock::exchange`]); the vnode writes.
+    pub const QUESTION: usize = 0x5000;
     /// The console's ring of bytes; the vnode writes.
     pub const CONSOLE_DATA: usize = 0x2_0000;
     /// Bytes of the console's ring, a power of two.
@@ -130,8 +189,12 @@ pub mod portal {
     pub const NOTICE: u32 = 0;
     /// One of the channels between us has moved.
     pub const CHANNEL: u32 = 1;
+    /// There is a message in the mailbox from me to you.
+    pub const MAIL: u32 = 2;
+    /// It is your turn at a lock, or somebody takes you for a waiter ([`crate::lock`]).
+    pub const LOCK: u32 = 3;
     /// First one that others may take.
-    pub const FREE: u32 = 2;
+    pub const FREE: u32 = 4;
 }
 
 record! {
@@ -168,7 +231,7 @@ record! {
     pub struct BootBlock: 256 {
         /// [`BOOT_MAGIC`].
         magic: u64,
-        /// [`VERSION`].
+        /// [`PLATFORM_VERSION`].
         version: u32,
         /// Number of the vnode.
         vnode: u32,
@@ -247,7 +310,7 @@ record! {
     pub struct Status: 512 {
         /// [`STATUS_MAGIC`].
         magic: u64,
-        /// [`VERSION`].
+        /// [`PLATFORM_VERSION`].
         version: u32,
         /// Life of the vnode that wrote this; what another life says is not heard.
         generation: u32,
@@ -326,7 +389,7 @@ record! {
     pub struct ConsoleHeader: 64 {
         /// [`CONSOLE_MAGIC`].
         magic: u64,
-        /// [`VERSION`].
+        /// [`PLATFORM_VERSION`].
         version: u32,
         /// Bytes of the ring.
         size: u32,

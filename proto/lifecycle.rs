@@ -52,6 +52,11 @@ impl Cause {
             .filter(|cause| !matches!(cause, Self::Hang | Self::Killed | Self::NoStart))
     }
 
+    /// Whether the kernel ended itself, in good order: others see such a life leave, and not die.
+    pub const fn is_orderly(self) -> bool {
+        matches!(self, Self::Restart | Self::PowerOff | Self::Halt)
+    }
+
     /// The number that records hold.
     pub const fn number(self) -> u32 {
         match self {

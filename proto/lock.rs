@@ -85,6 +85,25 @@ pub enum Broken {
     Forged,
 }
 
+/// How many claims an end of a lock has taken out of the word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Breaks {
+    /// Of lives that have ended.
+    pub dead: u32,
+    /// Of nobody: [`Broken::Forged`].
+    pub forged: u32,
+}
+
+impl Breaks {
+    fn count(&mut self, broken: Broken) {
+        let count = match broken {
+            Broken::Dead(_) => &mut self.dead,
+            Broken::Forged => &mut self.forged,
+        };
+        *count = count.wrapping_add(1);
+    }
+}
+
 /// What [`Lock::recover`] has done and what is left to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recovered {
@@ -109,6 +128,10 @@ pub struct Lock {
     at: usize,
     me: Life,
     state: State,
+    breaks: Breaks,
+    /// What the word had counted when this vnode last announced itself.
+    announced_at: u16,
+    longest_wait: u16,
 }
 
 impl Lock {
@@ -118,12 +141,39 @@ impl Lock {
             at,
             me,
             state: State::Idle,
+            breaks: Breaks { dead: 0, forged: 0 },
+            announced_at: 0,
+            longest_wait: 0,
         }
     }
 
     /// Whether this vnode holds the lock, as far as it knows.
     pub fn is_held(&self) -> bool {
         self.state == State::Held
+    }
+
+    /// Whether this vnode has announced itself, and is to poll when it is woken (IL-23).
+    pub fn is_waiting(&self) -> bool {
+        matches!(self.state, State::Waiting(_))
+    }
+
+    /// Whether its place is filled though this vnode does not wait: it is to recover when it is
+    /// woken (IL-23), for others take it for a waiter.
+    pub fn is_misnamed<W: Window>(&self, w: &W) -> bool {
+        let raw = w.load_acquire64(self.place_at(Place::new(self.me, 0)));
+        !self.is_waiting() && Place::parse(self.me.vnode, raw).is_some()
+    }
+
+    /// The claims that this end has taken out of the word.
+    pub fn breaks(&self) -> Breaks {
+        self.breaks
+    }
+
+    /// The most turns that others have begun and ended while this vnode waited, of all its waits
+    /// that got the lock (IL-15); a declaration of consistency counts as half of one. A peer that
+    /// scribbles over the word can make it anything.
+    pub fn longest_wait(&self) -> u16 {
+        self.longest_wait
     }
 
     /// Takes the lock if it is free and nobody waits. `Busy`, `WrongState`.
@@ -156,6 +206,7 @@ impl Lock {
         // this place after it has freed it.
         w.swap64(self.place_at(place), place.raw());
         self.state = State::Waiting(place);
+        self.announced_at = Word(w.load_acquire64(self.at(layout::OWNER))).changes();
         Ok(())
     }
 
@@ -197,8 +248,9 @@ impl Lock {
         let State::Waiting(mine) = self.state else {
             return Err(Error::WrongState);
         };
-        // An unlock that still finds the place wakes this vnode for nothing, which then recovers.
-        w.store_release64(self.place_at(mine), 0);
+        // A full barrier (IL-25): an unlock that still finds the place is one that the look at the
+        // owner word, which follows, does not miss.
+        w.swap64(self.place_at(mine), 0);
         self.state = State::Idle;
         Ok(self.recover(w, lives).next)
     }
@@ -221,13 +273,9 @@ impl Lock {
     /// Breaks what is known to be no owner's and clears the places of the dead. For every lock
     /// after every new view, and when this vnode is woken for a lock that it does not wait for.
     pub fn recover<W: Window>(&mut self, w: &W, lives: &Lives) -> Recovered {
-        let mine = Place::new(self.me, 0);
-        if !matches!(self.state, State::Waiting(_)) {
+        if self.is_misnamed(w) {
             // Announced in this vnode's name, by another; those behind would wait for nobody.
-            let raw = w.load_acquire64(self.place_at(mine));
-            if Place::parse(self.me.vnode, raw).is_some() {
-                w.swap64(self.place_at(mine), 0);
-            }
+            w.swap64(self.place_at(Place::new(self.me, 0)), 0);
         }
         for place in self.waiters(w) {
             if lives.standing(place.life) == Standing::Dead {
@@ -245,7 +293,7 @@ impl Lock {
     }
 
     /// The owner word, after a claim that is known to be false has been taken out of it.
-    fn settle<W: Window>(&self, w: &W, lives: &Lives) -> (Word, Option<Broken>) {
+    fn settle<W: Window>(&mut self, w: &W, lives: &Lives) -> (Word, Option<Broken>) {
         let word = Word(w.load_acquire64(self.at(layout::OWNER)));
         let broken = match word.holder() {
             Holder::Nobody => return (word, None),
@@ -261,7 +309,10 @@ impl Lock {
         };
         let free = word.freed(Entry::MaybeInconsistent);
         match self.exchange(w, word, free) {
-            Ok(()) => (free, Some(broken)),
+            Ok(()) => {
+                self.breaks.count(broken);
+                (free, Some(broken))
+            }
             Err(other) => (other, None),
         }
     }
@@ -273,6 +324,9 @@ impl Lock {
         }
         self.exchange(w, word, word.held_by(self.me)).ok()?;
         if let State::Waiting(mine) = self.state {
+            // Two changes make a turn.
+            let turns = word.changes().wrapping_sub(self.announced_at) / 2;
+            self.longest_wait = self.longest_wait.max(turns);
             w.store_release(self.at(layout::SERVED), mine.ticket);
             w.store_release64(self.place_at(mine), 0);
         }

@@ -105,7 +105,16 @@ pub const fn has(mask: Mask, vnode: VnodeId) -> bool {
 }
 
 impl View {
-    /// Its number, from 1.
+    /// What a life has before its first view: number 0, without members.
+    pub const fn before(me: Life) -> Self {
+        Self {
+            number: 0,
+            change: Change::Joined(me),
+            generations: [0; MAX_VNODES],
+        }
+    }
+
+    /// Its number, from 1; 0 before the first.
     pub const fn number(&self) -> u64 {
         self.number
     }

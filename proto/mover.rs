@@ -16,7 +16,8 @@ use crate::id::PhysRange;
 use crate::layout::GRANULE;
 use crate::region::Request;
 use list::List;
-use search::Search;
+use schedule::Traveller;
+use search::{Choice, Search};
 
 mod list;
 mod places;
@@ -55,6 +56,12 @@ pub struct Move {
     pub to: PhysRange,
 }
 
+/// A place that nobody asks for.
+const NOWHERE: PhysRange = match PhysRange::new(0, GRANULE) {
+    Some(range) => range,
+    None => panic!("a granule is a range"),
+};
+
 /// How far a search has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
@@ -92,6 +99,14 @@ pub struct Plan<const M: usize> {
 }
 
 impl<const M: usize> Plan<M> {
+    /// What stands where no plan is.
+    const NONE: Self = Self {
+        moves: List::new(),
+        place: NOWHERE,
+        bytes: 0,
+        extent: Extent::Cut,
+    };
+
     /// The moves, in their order.
     pub fn moves(&self) -> impl Iterator<Item = Move> + '_ {
         self.moves.iter()
@@ -105,22 +120,17 @@ impl<const M: usize> Plan<M> {
 /// Areas and blocks rise; neither overlap among themselves, no two areas touch, and each block
 /// lies in an area.
 #[derive(Clone, Copy, Debug)]
-pub struct Pool<const N: usize> {
+struct Pool<const N: usize> {
     areas: List<PhysRange, N>,
     blocks: List<Block, N>,
 }
 
 impl<const N: usize> Pool<N> {
-    /// Takes the free ranges and the allocations, both in rising order, as an allocator lists
-    /// them. `Misaligned`, `Disorder` or `Full`.
-    pub fn new(
+    fn fill(
+        &mut self,
         free: impl Iterator<Item = PhysRange>,
         blocks: impl Iterator<Item = Block> + Clone,
-    ) -> Result<Self, Error> {
-        let mut pool = Self {
-            areas: List::new(),
-            blocks: List::new(),
-        };
+    ) -> Result<(), Error> {
         let mut free = free.peekable();
         let mut used = blocks.clone().map(|block| block.range).peekable();
         loop {
@@ -130,7 +140,7 @@ impl<const N: usize> Pool<N> {
                 (_, None) => free.next(),
             };
             let Some(next) = next else { break };
-            pool.extend(next)?;
+            self.extend(next)?;
         }
         for block in blocks {
             if let Hold::Movable { align, .. } = block.hold {
@@ -138,9 +148,9 @@ impl<const N: usize> Pool<N> {
                     return Err(Error::Misaligned);
                 }
             }
-            pool.blocks.push(block).ok_or(Error::Full)?;
+            self.blocks.push(block).ok_or(Error::Full)?;
         }
-        Ok(pool)
+        Ok(())
     }
 
     /// Adds a range that begins where the areas end or behind.
@@ -159,24 +169,79 @@ impl<const N: usize> Pool<N> {
         Ok(())
     }
 
-    /// Plans at most `M` moves for a request, trying at most `steps` places for blocks.
-    ///
-    /// Takes O(`steps` * (N + M) * M) comparisons (MM-24). `Misaligned`, `Impossible` or
-    /// `Undecided`.
-    pub fn plan<const M: usize>(&self, request: &Request, steps: u32) -> Result<Plan<M>, Error> {
-        let sound = request.size != 0 && request.size % GRANULE == 0;
-        if !sound || !request.align.is_power_of_two() {
-            return Err(Error::Misaligned);
-        }
-        if self.free_bytes() < request.size {
-            return Err(Error::Impossible);
-        }
-        Search::new(self, steps).run(request)
-    }
-
     fn free_bytes(&self) -> u64 {
         let sum = |bytes: u64, range: PhysRange| bytes.saturating_add(range.size());
         let used = self.blocks.iter().map(|block| block.range).fold(0, sum);
         self.areas.iter().fold(0, sum).saturating_sub(used)
+    }
+}
+
+/// What a search remembers: it is too much for a stack.
+#[derive(Clone, Copy, Debug)]
+struct Room<const M: usize> {
+    choices: List<Choice, M>,
+    travellers: List<Traveller, M>,
+    moves: List<Move, M>,
+    best: Plan<M>,
+}
+
+/// Plans moves in a pool of at most `N` areas and `N` allocations, at most `M` of them.
+///
+/// It is made once, where there is room for it: all that planning takes is in it (MM-2).
+#[derive(Clone, Copy, Debug)]
+pub struct Planner<const N: usize, const M: usize> {
+    pool: Pool<N>,
+    room: Room<M>,
+}
+
+impl<const N: usize, const M: usize> Planner<N, M> {
+    /// A planner with a picture of an empty pool.
+    pub const fn new() -> Self {
+        Self {
+            pool: Pool {
+                areas: List::new(),
+                blocks: List::new(),
+            },
+            room: Room {
+                choices: List::new(),
+                travellers: List::new(),
+                moves: List::new(),
+                best: Plan::NONE,
+            },
+        }
+    }
+
+    /// Takes a new picture: the free ranges and the allocations, both in rising order, as an
+    /// allocator lists them. `Misaligned`, `Disorder` or `Full`; then the picture is of no use.
+    pub fn picture(
+        &mut self,
+        free: impl Iterator<Item = PhysRange>,
+        blocks: impl Iterator<Item = Block> + Clone,
+    ) -> Result<(), Error> {
+        self.pool.areas.clear();
+        self.pool.blocks.clear();
+        self.pool.fill(free, blocks)
+    }
+
+    /// Plans moves for a request, trying at most `steps` places for blocks.
+    ///
+    /// Takes O(`steps` * (N + M) * M) comparisons (MM-24). `Misaligned`, `Impossible` or
+    /// `Undecided`.
+    pub fn plan(&mut self, request: &Request, steps: u32) -> Result<&Plan<M>, Error> {
+        let sound = request.size != 0 && request.size % GRANULE == 0;
+        if !sound || !request.align.is_power_of_two() {
+            return Err(Error::Misaligned);
+        }
+        if self.pool.free_bytes() < request.size {
+            return Err(Error::Impossible);
+        }
+        Search::new(&self.pool, &mut self.room, steps).run(request)?;
+        Ok(&self.room.best)
+    }
+}
+
+impl<const N: usize, const M: usize> Default for Planner<N, M> {
+    fn default() -> Self {
+        Self::new()
     }
 }

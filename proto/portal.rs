@@ -15,28 +15,76 @@ use crate::layout::PORTALS;
 use crate::window::Window;
 
 pub mod allocator;
+pub mod pace;
+pub mod statistics;
+
+use statistics::{count, counter};
 
 /// What the receiver keeps to itself, as offsets in memory that no other kernel sees.
 pub mod local {
     use crate::id::MAX_VNODES;
     use crate::layout::PORTALS;
 
-    /// `u64`: the portals that may be delivered; the others are masked.
+    /// `u64`: the portals that may be delivered ahead of Linux.
     pub const UNMASKED: usize = 0x000;
+    /// `u64`: the portals that may be delivered in Linux's stage. Those that are in neither word are
+    /// masked.
+    pub const UNMASKED_LINUX: usize = 0x008;
+    /// `u64`: interrupts since Linux has last shown that it gets to run ([`super::pace`]).
+    pub const SINCE_TURN: usize = 0x010;
+    /// `u64`: all interrupts before that.
+    pub const BEFORE_TURN: usize = 0x018;
+    /// `u64`: those of all that were left to Linux's turn.
+    pub const LEFT: usize = 0x020;
+    /// `u64`: not 0 when something held was unmasked and is to be delivered ahead of Linux.
+    pub const UNMASKED_HELD: usize = 0x028;
+    /// `u64`: what the last look has found ([`super::pace::look`]).
+    pub const LOOKED: usize = 0x030;
+    /// `u64`: looks that have found something which no interrupt has come for.
+    pub const FOUND: usize = 0x038;
     /// `u64` per sender: raises that were taken from the inbox and are not yet delivered.
     pub const HELD: usize = 0x040;
-    /// `u64` per portal: raises of it that this kernel has sent.
-    pub const SENT: usize = 0x100;
-    /// `u64` per portal: those among them that found the portal raised already.
-    pub const COALESCED: usize = SENT + PORTALS * 8;
-    /// `u64` per portal: those among them that took an interrupt.
-    pub const INTERRUPTS: usize = COALESCED + PORTALS * 8;
-    /// `u64` per portal: deliveries to this kernel.
-    pub const DELIVERED: usize = INTERRUPTS + PORTALS * 8;
-    /// Bytes of all this.
-    pub const SIZE: usize = DELIVERED + PORTALS * 8;
+    /// `u64`: when the last look was, in ms of a clock of this kernel.
+    pub const LOOKED_MS: usize = 0x0c0;
 
-    const _: () = assert!(HELD + MAX_VNODES * 8 <= SENT && SIZE == 0x900);
+    /// Bytes of one counter of all portals.
+    const COUNTERS: usize = PORTALS * 8;
+    /// `u64` per portal: raises of it by this kernel that took an interrupt.
+    pub const INTERRUPTING: usize = 0x100;
+    /// `u64` per portal: raises by this kernel whose receiver had been interrupted already, for
+    /// another portal.
+    pub const ANNOUNCED: usize = INTERRUPTING + COUNTERS;
+    /// `u64` per portal: raises by this kernel that found the portal raised already.
+    pub const COALESCED: usize = ANNOUNCED + COUNTERS;
+    /// `u64` per portal: raises taken out of the inbox that became one with another one, held already.
+    pub const MERGED: usize = COALESCED + COUNTERS;
+    /// `u64` per portal: held raises that were forgotten, because the portal got a new owner.
+    pub const FORGOTTEN: usize = MERGED + COUNTERS;
+    /// `u64` per portal: deliveries to this kernel.
+    pub const DELIVERED: usize = FORGOTTEN + COUNTERS;
+    /// Bytes of all this.
+    pub const SIZE: usize = DELIVERED + COUNTERS;
+
+    const _: () = assert!(HELD + MAX_VNODES * 8 <= LOOKED_MS && SIZE == 0xd00);
+}
+
+/// Where the handler of a portal runs. A portal is unmasked in one of them at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Ahead of Linux, in the interrupt itself.
+    Ahead,
+    /// In Linux, deferred.
+    Linux,
+}
+
+impl Stage {
+    /// Where the receiver keeps which portals are unmasked in it.
+    const fn word(self) -> usize {
+        match self {
+            Self::Ahead => local::UNMASKED,
+            Self::Linux => local::UNMASKED_LINUX,
+        }
+    }
 }
 
 /// Number of a portal of some receiver, below [`PORTALS`].
@@ -70,10 +118,6 @@ impl Number {
             word &= !lowest.bit();
             Some(lowest)
         })
-    }
-
-    fn counter(self, counters: usize) -> usize {
-        counters.wrapping_add(self.index().wrapping_mul(8))
     }
 }
 
@@ -111,24 +155,65 @@ pub fn raise<W: Window>(slot: &W, from: VnodeId, portal: Number) -> Raised {
     }
 }
 
+/// Receiver: the senders that have raised something, as bits. The words are only looked at: an
+/// exchange would take the cache line of each away from a sender that has raised nothing.
+pub(crate) fn senders<W: Window>(slot: &W) -> u32 {
+    VnodeId::all().fold(0, |senders, from| {
+        let is_raised = slot.load_acquire64(inbox(from)) != 0;
+        senders | u32::from(is_raised).wrapping_shl(from.number())
+    })
+}
+
+/// What was taken out of the inbox for each stage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[must_use = "nobody else delivers it"]
+pub struct Pulled {
+    /// Portals whose handlers the caller runs, ahead of Linux.
+    pub ahead: u64,
+    /// Portals that are held for Linux's stage: the caller has it run ([`claim`]).
+    pub linux: u64,
+}
+
 /// Receiver: takes all that a sender has raised out of the inbox, masked or not, so that the
-/// sender's next raise interrupts again. Any CPU, any context.
-pub fn pull<W: Window, L: Window>(slot: &W, local: &L, from: VnodeId) {
+/// sender's next raise interrupts again. What can not be delivered at once is held. Any context in
+/// which handlers ahead of Linux can run.
+pub fn pull<W: Window, L: Window>(slot: &W, local: &L, from: VnodeId) -> Pulled {
     let raised = slot.swap64(inbox(from), 0);
-    if raised != 0 {
-        local.fetch_or64(held(from), raised);
+    let ahead = raised & unmasked(local, Stage::Ahead);
+    // What was held and is unmasked since is one with it.
+    count_merged(local, claim(local, from, Stage::Ahead, ahead));
+    let rest = raised & !ahead;
+    if rest == 0 {
+        return Pulled { ahead, linux: 0 };
+    }
+    // A full barrier: whoever unmasks after it sees what is held.
+    let before = local.fetch_or64(held(from), rest);
+    count_merged(local, rest & before);
+    Pulled {
+        // And what was unmasked before it is seen here.
+        ahead: ahead | claim(local, from, Stage::Ahead, rest),
+        linux: rest & unmasked(local, Stage::Linux),
     }
 }
 
-/// Receiver: the held portals of a sender, out of `among`, that may be delivered now. Each raise
-/// comes out of one call on one CPU, and the caller runs its handler. Any context.
+fn count_merged<L: Window>(local: &L, portals: u64) {
+    for portal in Number::all_of(portals) {
+        count(local, counter(portal, local::MERGED));
+    }
+}
+
+/// Receiver: the held portals of a sender, out of `among`, that may be delivered in a stage now.
+/// Each raise comes out of one call on one CPU, and the caller runs its handler. Any context.
 ///
-/// With [`pull`] before it or [`unmask`] before it: of a CPU that pulls and one that unmasks at
-/// the same time, at least one sees what the other has done, for both do so by a full barrier.
-pub fn claim<L: Window>(local: &L, from: VnodeId, among: u64) -> u64 {
+/// With [`pull`] or [`unmask`] before it: of a CPU that pulls and one that unmasks at the same time,
+/// at least one sees what the other has done, for both do so by a full barrier.
+pub fn claim<L: Window>(local: &L, from: VnodeId, stage: Stage, among: u64) -> u64 {
     loop {
         let held_now = local.load_acquire64(held(from));
-        let ready = held_now & local.load_acquire64(local::UNMASKED) & among;
+        if held_now & among == 0 {
+            return 0;
+        }
+        let ready = held_now & among & unmasked(local, stage);
         if ready == 0 {
             return 0;
         }
@@ -142,109 +227,92 @@ pub fn claim<L: Window>(local: &L, from: VnodeId, among: u64) -> u64 {
     }
 }
 
-/// Receiver: pulls and claims from every sender, and calls `deliver` for each that has something.
-/// One pass: what is raised meanwhile interrupts again. Any context that handlers can run in.
+/// Receiver, in the stage ahead of Linux: pulls from every sender, and calls `deliver` with what may
+/// be delivered now, also of what was held and is not masked any more. What waits for Linux's stage
+/// is returned, and the caller has that stage run ([`claim`]). One pass: what is raised meanwhile
+/// interrupts again.
+#[must_use = "nobody else has Linux's stage run"]
 pub fn take<W: Window, L: Window>(
     slot: &W,
     local: &L,
-    among: u64,
     mut deliver: impl FnMut(VnodeId, u64),
-) {
+) -> u64 {
+    let mut linux = 0;
+    let mut senders = senders(slot);
+    while let Some(from) = VnodeId::new(senders.trailing_zeros()) {
+        senders &= senders.wrapping_sub(1);
+        let pulled = pull(slot, local, from);
+        linux |= pulled.linux;
+        if pulled.ahead != 0 {
+            deliver(from, pulled.ahead);
+        }
+    }
+    if local.load_acquire64(local::UNMASKED_HELD) == 0 {
+        return linux;
+    }
+    // First, and by a full barrier: what is unmasked after it asks for another pass.
+    local.swap64(local::UNMASKED_HELD, 0);
     for from in VnodeId::all() {
-        pull(slot, local, from);
-        let ready = claim(local, from, among);
+        let ready = claim(local, from, Stage::Ahead, u64::MAX);
         if ready != 0 {
             deliver(from, ready);
         }
     }
+    linux
 }
 
-/// Receiver: what is held and not masked, out of `among`, from any sender. What a stage ahead of
-/// Linux asks in order to know whether Linux has anything to do.
-pub fn waiting<L: Window>(local: &L, among: u64) -> u64 {
-    let all = VnodeId::all().fold(0, |all, from| all | local.load_acquire64(held(from)));
-    all & local.load_acquire64(local::UNMASKED) & among
+/// Receiver: what is held from any sender, masked or not.
+pub fn holds<L: Window>(local: &L) -> u64 {
+    VnodeId::all().fold(0, |all, from| all | local.load_acquire64(held(from)))
 }
 
-/// Receiver: portals are not delivered from now on; raises of them are held. A claim that was made
-/// before may still be delivered after. Any context.
+/// Receiver: the portals that are unmasked in a stage.
+pub fn unmasked<L: Window>(local: &L, stage: Stage) -> u64 {
+    local.load_acquire64(stage.word())
+}
+
+/// Receiver: portals are not delivered from now on, in whichever stage; raises of them are held. A
+/// claim that was made before may still be delivered after. Any context.
 pub fn mask<L: Window>(local: &L, portals: u64) {
+    for stage in [Stage::Ahead, Stage::Linux] {
+        clear(local, stage.word(), portals);
+    }
+}
+
+/// Clears bits of a word.
+fn clear<L: Window>(local: &L, at: usize, bits: u64) -> u64 {
     loop {
-        let unmasked = local.load_acquire64(local::UNMASKED);
-        let left = unmasked & !portals;
-        // It fails only when another CPU of this kernel has masked or unmasked something.
-        if left == unmasked
-            || local
-                .compare_exchange64(local::UNMASKED, unmasked, left)
-                .is_ok()
-        {
-            return;
+        let before = local.load_acquire64(at);
+        let left = before & !bits;
+        // It fails only when another CPU of this kernel has changed the word.
+        if left == before || local.compare_exchange64(at, before, left).is_ok() {
+            return before;
         }
     }
 }
 
-/// Receiver: portals may be delivered again. True if something is held for them: the caller
-/// delivers it by [`claim`], or by interrupting itself. Any context.
+/// Receiver: portals may be delivered again, in a stage. True if something is held for them: the
+/// caller has that stage run, by [`take`] or by [`claim`]. Any context.
 #[must_use = "what was held is delivered by nobody else"]
-pub fn unmask<L: Window>(local: &L, portals: u64) -> bool {
+pub fn unmask<L: Window>(local: &L, stage: Stage, portals: u64) -> bool {
     // A full barrier: whoever pulls after it sees that the portals are unmasked.
-    local.fetch_or64(local::UNMASKED, portals);
-    waiting(local, portals) != 0
+    local.fetch_or64(stage.word(), portals);
+    if holds(local) & portals == 0 {
+        return false;
+    }
+    if stage == Stage::Ahead {
+        local.fetch_or64(local::UNMASKED_HELD, portals);
+    }
+    true
 }
 
 /// Receiver: forgets what is held of a portal, from every sender: it was meant for whoever had
 /// the portal before.
 pub fn forget<L: Window>(local: &L, portal: Number) {
     for from in VnodeId::all() {
-        loop {
-            let held_now = local.load_acquire64(held(from));
-            let left = held_now & !portal.bit();
-            if left == held_now || local.compare_exchange64(held(from), held_now, left).is_ok() {
-                break;
-            }
+        if clear(local, held(from), portal.bit()) & portal.bit() != 0 {
+            count(local, counter(portal, local::FORGOTTEN));
         }
-    }
-}
-
-/// Sender: counts a raise. Two CPUs that count at once may count one too few.
-pub fn count_raise<L: Window>(local: &L, portal: Number, raised: Raised) {
-    count(local, portal.counter(local::SENT));
-    match raised {
-        Raised::Interrupt => count(local, portal.counter(local::INTERRUPTS)),
-        Raised::Announced => {}
-        Raised::Coalesced => count(local, portal.counter(local::COALESCED)),
-    }
-}
-
-/// Receiver: counts a delivery. Two CPUs that count at once may count one too few.
-pub fn count_delivery<L: Window>(local: &L, portal: Number) {
-    count(local, portal.counter(local::DELIVERED));
-}
-
-fn count<L: Window>(local: &L, at: usize) {
-    local.store_release64(at, local.load_acquire64(at).wrapping_add(1));
-}
-
-/// What was counted of a portal.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Statistics {
-    /// Raises that this kernel has sent.
-    pub sent: u64,
-    /// Those that found the portal raised already.
-    pub coalesced: u64,
-    /// Those that took an interrupt.
-    pub interrupts: u64,
-    /// Deliveries to this kernel.
-    pub delivered: u64,
-}
-
-/// What was counted of a portal.
-pub fn statistics<L: Window>(local: &L, portal: Number) -> Statistics {
-    Statistics {
-        sent: local.load_acquire64(portal.counter(local::SENT)),
-        coalesced: local.load_acquire64(portal.counter(local::COALESCED)),
-        interrupts: local.load_acquire64(portal.counter(local::INTERRUPTS)),
-        delivered: local.load_acquire64(portal.counter(local::DELIVERED)),
     }
 }
 

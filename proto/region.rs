@@ -50,7 +50,7 @@ impl<const N: usize> Ranges<N> {
         Self([None; N])
     }
 
-    fn iter(&self) -> impl Iterator<Item = PhysRange> + '_ {
+    fn iter(&self) -> impl Iterator<Item = PhysRange> + Clone + '_ {
         self.0.iter().map_while(|entry| *entry)
     }
 
@@ -196,7 +196,7 @@ impl<const N: usize> Allocator<N> {
     }
 
     /// The allocations, in rising order.
-    pub fn used(&self) -> impl Iterator<Item = PhysRange> + '_ {
+    pub fn used(&self) -> impl Iterator<Item = PhysRange> + Clone + '_ {
         self.used.iter()
     }
 

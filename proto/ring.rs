@@ -144,6 +144,9 @@ fn split_mut(bytes: &mut [u8], at: usize) -> (&mut [u8], &mut [u8]) {
 }
 
 #[cfg(test)]
+mod proofs;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

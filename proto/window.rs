@@ -51,3 +51,6 @@ pub trait Window {
     /// A full barrier: every access before it is seen by others before every access after it.
     fn full_barrier(&self);
 }
+
+#[cfg(test)]
+pub(crate) mod spy;

@@ -11,7 +11,7 @@
 use super::entry;
 use super::slot::Stage;
 use super::table::Table;
-use super::{Id, Phase};
+use super::{Id, Phase, Vnodes};
 use crate::id::{PhysRange, VnodeId};
 use crate::window::Window;
 
@@ -40,15 +40,32 @@ impl<const N: usize> Table<N> {
         }
     }
 
-    /// The next user to tell that a published change concerns it. Several changes are one event.
-    pub fn next_event(&mut self) -> Option<Event> {
+    /// Has the next [`publish`](Self::publish) publish all entries anew: others may have written over
+    /// them (BR-51).
+    pub fn mend(&mut self) {
+        for slot in &mut self.slots {
+            slot.is_dirty = true;
+        }
+    }
+
+    /// The next one of these users to tell that a published change concerns it. Several changes
+    /// are one event.
+    pub fn next_event(&mut self, users: Vnodes) -> Option<Event> {
         (0u16..).zip(&mut self.slots).find_map(|(index, slot)| {
-            let to = slot.notify.first().filter(|_| !slot.is_dirty)?;
+            let told = slot.notify.among(users);
+            let to = told.first().filter(|_| !slot.is_dirty)?;
             slot.notify = slot.notify.without(to);
             let serial = slot.serial;
             let id = Id { index, serial };
             Some(Event { to, id })
         })
+    }
+
+    /// An event could not be told: it comes out again, unless its user has gone.
+    pub fn untold(&mut self, event: Event) {
+        if let Ok(slot) = self.live(event.id) {
+            slot.notify_again(event.to);
+        }
     }
 
     /// The next range to scrub and give back to the pool. Each comes out once.

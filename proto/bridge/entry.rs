@@ -21,6 +21,10 @@ pub const VERSION: u32 = 1;
 
 /// Offset of the word that counts published changes, `u64`.
 pub const CHANGES: usize = 0x20;
+/// Offset of the ranges that bridges lie in: base and size of each, `u64`; zeros behind the last.
+pub const POOL: usize = 0x28;
+/// Ranges that there can be.
+pub const POOL_RANGES: usize = 8;
 /// Offset of the first entry.
 pub const ENTRIES: usize = 0x100;
 /// Bytes from one entry to the next: the sequence number, then [`EntryRecord`].
@@ -33,6 +37,7 @@ const WORDS: usize = EntryRecord::SIZE / WORD;
 
 const _: () = assert!(WORD + EntryRecord::SIZE == ENTRY_SIZE && WORDS == 31);
 const _: () = assert!(SIZE == 0x1_0100 && Header::SIZE == CHANGES);
+const _: () = assert!(CHANGES + WORD == POOL && POOL + POOL_RANGES * 2 * WORD <= ENTRIES);
 
 /// Looks at an entry before a reader gives up: many times what the root takes to write one.
 const TRIES: usize = 64;
@@ -261,6 +266,11 @@ pub fn format<W: Window>(window: &W) {
     for offset in (0..SIZE).step_by(WORD) {
         window.store_release64(offset, 0);
     }
+    write_header(window);
+}
+
+/// Root: writes the header, which is always the same: others may have written over it (BR-55).
+pub fn write_header<W: Window>(window: &W) {
     let header = Header {
         magic: MAGIC,
         version: VERSION,
@@ -283,6 +293,30 @@ pub fn is_sound<W: Window>(window: &W) -> bool {
         && header.bridges == BRIDGES as u32
         && header.entries == ENTRIES as u32
         && header.entry_size == ENTRY_SIZE as u32
+}
+
+/// Root: says which ranges bridges lie in, before anybody else looks. Those beyond
+/// [`POOL_RANGES`] are left out, and no bridge that lies there can be mapped.
+pub fn set_pool<W: Window>(window: &W, ranges: impl Iterator<Item = PhysRange>) {
+    let ranges = ranges.map(|range| (range.base(), range.size()));
+    for (at, (base, size)) in pool_offsets().zip(ranges.chain(core::iter::repeat((0, 0)))) {
+        window.store_release64(at, base);
+        window.store_release64(at.wrapping_add(WORD), size);
+    }
+}
+
+/// The ranges that bridges lie in (BR-42). Any vnode, once, before it has any reason to doubt.
+pub fn pool<W: Window>(window: &W) -> [Option<PhysRange>; POOL_RANGES] {
+    let mut ranges = [None; POOL_RANGES];
+    for (range, at) in ranges.iter_mut().zip(pool_offsets()) {
+        let base = window.load_acquire64(at);
+        *range = PhysRange::new(base, window.load_acquire64(at.wrapping_add(WORD)));
+    }
+    ranges
+}
+
+fn pool_offsets() -> impl Iterator<Item = usize> {
+    (POOL..).step_by(2 * WORD).take(POOL_RANGES)
 }
 
 /// Where an entry lies; nothing beyond the last.

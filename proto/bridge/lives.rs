@@ -8,9 +8,26 @@
 use super::slot::{Bridge, Stage};
 use super::table::Table;
 use super::{Error, Vnodes};
-use crate::id::Life;
+use crate::id::{Life, VnodeId};
 
 impl<const N: usize> Table<N> {
+    /// Takes over who lives: whoever is not among `life_of` any more has died, and whoever is
+    /// there anew was born. So no birth or death is missed, however many came at once.
+    pub fn live_now(&mut self, life_of: impl Fn(VnodeId) -> Option<Life>) {
+        for vnode in VnodeId::all() {
+            let before = Life {
+                vnode,
+                generation: self.generation(vnode),
+            };
+            match life_of(vnode) {
+                Some(life) if life == before => {}
+                // Cannot fail but for a life that is over: then nobody has been born.
+                Some(life) => _ = self.born(life),
+                None => self.died(before),
+            }
+        }
+    }
+
     /// A life has begun, the root's own among them. `Dead` if it is not later than all before.
     pub fn born(&mut self, life: Life) -> Result<(), Error> {
         let last = self.generation(life.vnode);

@@ -18,12 +18,7 @@ impl<const N: usize> Table<N> {
     /// already or the memory that it left is not yet reclaimed.
     pub fn freeze(&mut self, id: Id, now_us: u64, timeout_us: u64) -> Result<Phase, Error> {
         self.live(id)?.change(|bridge| {
-            if bridge.phase != Phase::Settled || bridge.left.is_some() {
-                return Err(Error::Moving);
-            }
-            if !bridge.is_movable || !bridge.pinned_by.is_empty() {
-                return Err(Error::Pinned);
-            }
+            bridge.check_movable()?;
             let told = bridge.begin_freeze(now_us, timeout_us);
             Ok((bridge.phase, told))
         })
@@ -115,6 +110,22 @@ impl<const N: usize> Table<N> {
         })?;
         self.counters.note_freeze(began_us, now_us);
         Ok(())
+    }
+
+    /// The bridge that is at this range.
+    pub fn at(&self, range: PhysRange) -> Option<Id> {
+        (0u16..).zip(&self.slots).find_map(|(index, slot)| {
+            let bridge = slot.at(Stage::Live)?;
+            let serial = slot.serial;
+            (bridge.range == Some(range)).then_some(Id { index, serial })
+        })
+    }
+
+    /// Whether a freeze of this bridge would be begun now.
+    pub fn can_move(&self, id: Id) -> bool {
+        let slot = self.slot(id).ok();
+        let bridge = slot.and_then(|slot| slot.at(Stage::Live));
+        bridge.is_some_and(|bridge| bridge.check_movable().is_ok())
     }
 
     /// How far a move has come: what the mover polls. `Unknown` when the last user has gone; if

@@ -71,6 +71,37 @@ record! {
     }
 }
 
+record! {
+    /// What the root tells a user: its bridge's entry has changed.
+    pub struct EventRecord: 8 {
+        /// [`VERSION`].
+        version: u16,
+        /// [`Id::index`].
+        index: u16,
+        /// [`Id::serial`].
+        serial: u32,
+    }
+}
+
+impl EventRecord {
+    /// The message for a user of this bridge.
+    pub const fn new(id: Id) -> Self {
+        Self {
+            version: VERSION,
+            index: id.index,
+            serial: id.serial,
+        }
+    }
+
+    /// Which bridge it is about; nothing in words of another version.
+    pub fn id(&self) -> Option<Id> {
+        (self.version == VERSION).then_some(Id {
+            index: self.index,
+            serial: self.serial,
+        })
+    }
+}
+
 /// Values of [`RequestRecord::operation`].
 pub mod operation {
     /// Create a bridge and be its first user.

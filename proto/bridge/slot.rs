@@ -144,6 +144,14 @@ impl Slot {
     }
 }
 
+impl Slot {
+    /// Has a user told once more.
+    pub(super) fn notify_again(&mut self, user: VnodeId) {
+        let users = self.bridge.as_ref().map_or(Vnodes::NONE, Bridge::everybody);
+        self.notify = self.notify.and(Vnodes::NONE.with(user).among(users));
+    }
+}
+
 impl Bridge {
     fn has_no_user(&self) -> bool {
         self.users.iter().all(Option::is_none)
@@ -217,6 +225,17 @@ impl Bridge {
         if self.phase == Phase::Freezing && self.awaited.is_empty() {
             self.phase = Phase::Frozen;
         }
+    }
+
+    /// Sees that nothing keeps the bridge from being moved now (BR-70). `Moving`, `Pinned`.
+    pub(super) fn check_movable(&self) -> Result<(), Error> {
+        if self.phase != Phase::Settled || self.left.is_some() {
+            return Err(Error::Moving);
+        }
+        if !self.is_movable || !self.pinned_by.is_empty() {
+            return Err(Error::Pinned);
+        }
+        Ok(())
     }
 
     /// Asks whoever has it mapped to let go; returns whom to tell.

@@ -249,6 +249,12 @@ impl<const N: usize> Table<N> {
         })
     }
 
+    /// The live bridge that has a name.
+    pub fn find(&self, key: &Key) -> Option<Id> {
+        let id = self.named(key)?;
+        self.slot(id).ok()?.at(Stage::Live).map(|_| id)
+    }
+
     /// The live bridges as they are, published or not.
     pub fn entries(&self) -> impl Iterator<Item = Entry> + '_ {
         (0u16..)

@@ -102,6 +102,11 @@ impl<const N: usize> Calls<N> {
         }
     }
 
+    /// Uses cookies from this one on.
+    pub(super) fn start_at(&mut self, first_cookie: u64) {
+        self.next_cookie = first_cookie;
+    }
+
     /// Requests that have not ended.
     pub fn len(&self) -> usize {
         self.count(|_| true) as usize

@@ -98,6 +98,19 @@ impl<const CALLS: usize, const SERVICES: usize> Dsp<CALLS, SERVICES> {
         self.waiting |= senders;
     }
 
+    /// Leaves the messages of a vnode in their ring until [`release`](Self::release): there is no
+    /// room for what they bring. Answers among them wait as well. A view with another life of the
+    /// vnode ends this.
+    pub fn hold(&mut self, vnode: VnodeId) {
+        self.held |= bit(vnode);
+    }
+
+    /// Takes a vnode's messages again. There may be some: a turn has to follow.
+    pub fn release(&mut self, vnode: VnodeId) {
+        self.held &= !bit(vnode);
+        self.waiting |= bit(vnode);
+    }
+
     /// Takes messages out of the rings until one of them matters; nothing once the turn is
     /// over. Looks at [`TURN`] messages and as many empty rings as there are vnodes, at most.
     pub fn next<W: Window>(&mut self, window: &W, turn: &mut Turn) -> Option<Event> {
@@ -133,7 +146,7 @@ impl<const CALLS: usize, const SERVICES: usize> Dsp<CALLS, SERVICES> {
         }
         for _ in 0..MAX_VNODES {
             let vnode = VnodeId::new(self.current as u32)?;
-            if has(self.waiting, vnode) {
+            if has(self.waiting & !self.held, vnode) {
                 return Some(vnode);
             }
             self.go_on();
@@ -183,7 +196,7 @@ impl<const CALLS: usize, const SERVICES: usize> Dsp<CALLS, SERVICES> {
             return None;
         }
         let Some(kind) = Kind::new(message.kind) else {
-            self.count(from, |counters| &mut counters.malformed);
+            self.note_malformed(from, message);
             return None;
         };
         // A refusal says the same in all versions: it has to, as it says that they differ.
@@ -192,12 +205,12 @@ impl<const CALLS: usize, const SERVICES: usize> Dsp<CALLS, SERVICES> {
         }
         if message.version != VERSION {
             self.count(from, |counters| &mut counters.version);
-            self.refuse(window, from, message, Refusal::Version(VERSION));
+            self.refuse_message(window, from, message, Refusal::Version(VERSION));
             return None;
         }
         let Some(payload) = message.checked_payload() else {
-            self.count(from, |counters| &mut counters.malformed);
-            self.refuse(window, from, message, Refusal::Malformed);
+            self.note_malformed(from, message);
+            self.refuse_message(window, from, message, Refusal::Malformed);
             return None;
         };
         if kind == Kind::Reply {
@@ -218,7 +231,7 @@ impl<const CALLS: usize, const SERVICES: usize> Dsp<CALLS, SERVICES> {
         let service = message.service;
         let Some(handler) = self.routes.find(service) else {
             self.count(from, |counters| &mut counters.service);
-            self.refuse(window, from, message, Refusal::Service);
+            self.refuse_message(window, from, message, Refusal::Service);
             return None;
         };
         if kind == Kind::OneWay {
@@ -253,15 +266,32 @@ impl<const CALLS: usize, const SERVICES: usize> Dsp<CALLS, SERVICES> {
 
     /// Refuses a message if it is a request. Nothing else is ever refused, so that two ends that
     /// do not understand each other do not go on saying so.
-    fn refuse<W: Window>(&mut self, window: &W, to: Life, message: &Message, why: Refusal) {
+    fn refuse_message<W: Window>(&mut self, window: &W, to: Life, message: &Message, why: Refusal) {
         if message.kind != Kind::Request.number() {
             return;
         }
-        let mut answer = Message::carrying(Kind::Refusal, message.service, &Payload::EMPTY);
-        answer.cookie = message.cookie;
+        let request = Request {
+            from: to,
+            service: message.service,
+            cookie: Cookie(message.cookie),
+        };
+        self.send_refusal(window, &request, why);
+    }
+
+    pub(super) fn send_refusal<W: Window>(&mut self, window: &W, request: &Request, why: Refusal) {
+        let mut answer = Message::carrying(Kind::Refusal, request.service, &Payload::EMPTY);
+        answer.cookie = request.cookie.0;
         answer.status = why.status();
-        if self.send(window, to, answer, 0).is_err() {
-            self.count(to, |counters| &mut counters.unanswered);
+        if self.send(window, request.from, answer, 0).is_err() {
+            self.count(request.from, |counters| &mut counters.unanswered);
+        }
+    }
+
+    fn note_malformed(&mut self, from: Life, message: &Message) {
+        self.count(from, |counters| &mut counters.malformed);
+        // What is good in another version, this one cannot say.
+        if message.version == VERSION {
+            self.malformed |= bit(from.vnode);
         }
     }
 

@@ -12,8 +12,9 @@ const VNODE_SHIFT: u32 = 32;
 const INCONSISTENT: u64 = 1 << 40;
 const MARKS: u64 = 0xff << 40;
 /// Bits 48 to 63 count the changes of the word.
-const ONE_CHANGE: u64 = 1 << 48;
-const COUNT: u64 = 0xffff << 48;
+const COUNT_SHIFT: u32 = 48;
+const ONE_CHANGE: u64 = 1 << COUNT_SHIFT;
+const COUNT: u64 = 0xffff << COUNT_SHIFT;
 
 /// Offset of a vnode's place.
 pub(super) fn place(vnode: VnodeId) -> usize {
@@ -72,6 +73,11 @@ impl Word {
         self.changed(vnode | u64::from(life.generation.0), self.entry())
     }
 
+    /// How often the word has changed, modulo 2^16.
+    pub(super) fn changes(self) -> u16 {
+        (self.0 >> COUNT_SHIFT) as u16
+    }
+
     fn changed(self, owner: u64, entry: Entry) -> Self {
         let mark = match entry {
             Entry::Consistent => 0,
@@ -128,6 +134,7 @@ mod tests {
         assert_eq!(held.entry(), Entry::MaybeInconsistent);
         assert_eq!(held.marked(Entry::Consistent).holder(), Holder::Life(life));
         assert_eq!(held.freed(Entry::Consistent).0, ONE_CHANGE);
+        assert_eq!((held.changes(), Word(COUNT).changes()), (0, u16::MAX));
         for nonsense in [
             1 << VNODE_SHIFT,
             16 << VNODE_SHIFT | 1,

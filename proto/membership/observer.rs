@@ -105,7 +105,9 @@ impl Observer {
         }
     }
 
-    fn take(&mut self, view: View) -> Seen {
+    /// Takes a view that has come otherwise than through shared memory: the root hands its own
+    /// kernel those that it makes, in order. It so believes nothing that others can overwrite.
+    pub fn take(&mut self, view: View) -> Seen {
         self.seen = view.number();
         self.next = self.seen.saturating_add(1);
         Seen::View(view)
@@ -121,5 +123,29 @@ impl Observer {
         }
         self.next = latest;
         Seen::TooSlow { missed }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{Generation, VnodeId};
+
+    /// DS-62: a view that was handed over counts as seen, like one that was read.
+    #[test]
+    fn a_view_that_is_handed_over_is_the_last_one_seen() {
+        let me = Life {
+            vnode: VnodeId::ROOT,
+            generation: Generation(1),
+        };
+        let mut observer = Observer::new(me);
+        let before = View::before(me);
+        assert_eq!((before.number(), before.members()), (0, 0));
+        let view = View {
+            number: 7,
+            ..before
+        };
+        assert_eq!(observer.take(view), Seen::View(view));
+        assert_eq!((observer.last(), observer.next), (7, 8));
     }
 }

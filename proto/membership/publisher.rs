@@ -76,11 +76,7 @@ impl Publisher {
         };
         let mut publisher = Self {
             number: 0,
-            view: View {
-                number: 0,
-                change: Change::Joined(life),
-                generations: [0; MAX_VNODES],
-            },
+            view: View::before(life),
             known: [Member::NOBODY; MAX_VNODES],
             liars: 0,
         };

@@ -15,6 +15,10 @@ impl<T: Copy, const N: usize> List<T, N> {
         Self([None; N])
     }
 
+    pub(super) fn clear(&mut self) {
+        self.0.fill(None);
+    }
+
     pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = T> + Clone + '_ {
         self.0.iter().flatten().copied()
     }

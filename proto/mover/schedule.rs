@@ -9,12 +9,12 @@
 use super::list::List;
 use super::places::Wish;
 use super::search::Choice;
-use super::{Hold, Move, Pool};
+use super::{Hold, Move, Pool, Room};
 use crate::id::PhysRange;
 
 /// A block on its way.
 #[derive(Clone, Copy, Debug)]
-struct Traveller {
+pub(super) struct Traveller {
     at: PhysRange,
     to: PhysRange,
     wish: Wish,
@@ -27,17 +27,17 @@ impl Traveller {
     }
 }
 
-/// The moves, or nothing when no order was found or it has more than `M` moves.
+/// Writes the moves for the choices; `None` when no order was found or it has more than `M` moves.
 pub(super) fn order<const N: usize, const M: usize>(
     pool: &Pool<N>,
-    choices: &List<Choice, M>,
-) -> Option<List<Move, M>> {
-    let mut travellers = List::<Traveller, M>::new();
-    for choice in choices.iter() {
+    room: &mut Room<M>,
+) -> Option<()> {
+    room.travellers.clear();
+    for choice in room.choices.iter() {
         let Hold::Movable { align, within } = choice.block.hold else {
             return None;
         };
-        travellers.push(Traveller {
+        room.travellers.push(Traveller {
             at: choice.block.range,
             to: choice.to?,
             wish: Wish::new(choice.block.range.size(), align, within),
@@ -45,16 +45,19 @@ pub(super) fn order<const N: usize, const M: usize>(
         })?;
     }
 
-    let mut moves = List::new();
-    while travellers.iter().any(|traveller| !traveller.has_arrived()) {
-        let step = direct(&travellers).or_else(|| stop_over(pool, choices, &travellers))?;
-        for traveller in travellers.iter_mut().filter(|one| one.at == step.from) {
-            traveller.has_stopped_over = step.to != traveller.to;
-            traveller.at = step.to;
+    room.moves.clear();
+    while room.travellers.iter().any(|one| !one.has_arrived()) {
+        let step = direct(&room.travellers)
+            .or_else(|| stop_over(pool, &room.choices, &room.travellers))?;
+        for traveller in room.travellers.iter_mut() {
+            if traveller.at == step.from {
+                traveller.has_stopped_over = step.to != traveller.to;
+                traveller.at = step.to;
+            }
         }
-        moves.push(step)?;
+        room.moves.push(step)?;
     }
-    Some(moves)
+    Some(())
 }
 
 /// A move to a target that is free. Blocks that stay overlap no target, and targets not another.

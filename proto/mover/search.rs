@@ -6,9 +6,8 @@
 //! the target of a choice; the next one of them that has no target gets one, after that the next.
 //! Every arrangement that frees the window without moving a block for nothing is a leaf.
 
-use super::list::List;
 use super::places::Wish;
-use super::{schedule, Block, Error, Extent, Hold, Plan, Pool};
+use super::{schedule, Block, Error, Extent, Hold, Pool, Room};
 use crate::id::PhysRange;
 use crate::region::Request;
 
@@ -36,8 +35,9 @@ pub(super) struct Choice {
 #[derive(Debug)]
 pub(super) struct Search<'a, const N: usize, const M: usize> {
     pool: &'a Pool<N>,
-    choices: List<Choice, M>,
-    best: Option<Plan<M>>,
+    room: &'a mut Room<M>,
+    /// Bytes that the best plan so far copies; none before the first.
+    best: Option<u64>,
     steps_left: u32,
     /// Steps that the present window may still take in this round.
     share_left: u32,
@@ -51,10 +51,10 @@ pub(super) struct Search<'a, const N: usize, const M: usize> {
 }
 
 impl<'a, const N: usize, const M: usize> Search<'a, N, M> {
-    pub(super) fn new(pool: &'a Pool<N>, steps: u32) -> Self {
+    pub(super) fn new(pool: &'a Pool<N>, room: &'a mut Room<M>, steps: u32) -> Self {
         Self {
             pool,
-            choices: List::new(),
+            room,
             best: None,
             steps_left: steps,
             share_left: 0,
@@ -64,8 +64,9 @@ impl<'a, const N: usize, const M: usize> Search<'a, N, M> {
         }
     }
 
-    /// Looks at every window, with more patience each time, until none wants more.
-    pub(super) fn run(mut self, request: &Request) -> Result<Plan<M>, Error> {
+    /// Looks at every window, with more patience each time, until none wants more. The plan is
+    /// then in the room.
+    pub(super) fn run(mut self, request: &Request) -> Result<(), Error> {
         let wish = Wish::new(request.size, request.align, request.within);
         let mut share = FIRST_SHARE;
         loop {
@@ -83,13 +84,13 @@ impl<'a, const N: usize, const M: usize> Search<'a, N, M> {
             share = share.saturating_mul(GROWTH);
         }
 
-        let extent = if self.is_cut {
+        self.room.best.extent = if self.is_cut {
             Extent::Cut
         } else {
             Extent::Whole
         };
         match self.best {
-            Some(plan) => Ok(Plan { extent, ..plan }),
+            Some(_) => Ok(()),
             None if !self.has_window => Err(Error::Impossible),
             None if self.is_cut || self.is_open || !self.pool.is_small() => Err(Error::Undecided),
             None => Err(Error::Impossible),
@@ -102,9 +103,9 @@ impl<'a, const N: usize, const M: usize> Search<'a, N, M> {
             return;
         }
         self.has_window = true;
-        self.choices = List::new();
+        self.room.choices.clear();
         self.enter(window);
-        while let Some(choice) = self.choices.last_mut().copied() {
+        while let Some(choice) = self.room.choices.last_mut().copied() {
             if self.share_left == 0 {
                 self.is_cut = true;
                 return;
@@ -113,7 +114,7 @@ impl<'a, const N: usize, const M: usize> Search<'a, N, M> {
             self.steps_left = self.steps_left.saturating_sub(1);
             match self.next_choice(choice, window) {
                 Some(next) => {
-                    if let Some(top) = self.choices.last_mut() {
+                    if let Some(top) = self.room.choices.last_mut() {
                         *top = next;
                     }
                     if self.is_allowed(&next, window) {
@@ -121,7 +122,7 @@ impl<'a, const N: usize, const M: usize> Search<'a, N, M> {
                     }
                 }
                 None => {
-                    self.choices.pop();
+                    self.room.choices.pop();
                 }
             }
         }
@@ -129,18 +130,18 @@ impl<'a, const N: usize, const M: usize> Search<'a, N, M> {
 
     /// Comes to a new node: goes on with the next block that is in the way, or ends at a leaf.
     fn enter(&mut self, window: PhysRange) {
-        let chosen = self.choices.iter().map(|choice| choice.block);
+        let chosen = self.room.choices.iter().map(|choice| choice.block);
         let bytes = chosen
             .chain(self.in_the_way(window))
             .fold(0u64, |sum, block| sum.saturating_add(block.range.size()));
         let next = self.in_the_way(window).next();
-        if self.best.is_some_and(|best| best.bytes <= bytes) {
+        if self.best.is_some_and(|best| best <= bytes) {
             return;
         }
         match next {
-            Some(_) if self.choices.is_full() => self.is_open = true,
+            Some(_) if self.room.choices.is_full() => self.is_open = true,
             Some(block) => {
-                let _ = self.choices.push(Choice {
+                let _ = self.room.choices.push(Choice {
                     block,
                     to: None,
                     sweep: Sweep::Free,
@@ -152,29 +153,31 @@ impl<'a, const N: usize, const M: usize> Search<'a, N, M> {
 
     /// Keeps the arrangement if it can be reached and is better than the best one so far.
     fn record(&mut self, window: PhysRange) {
-        let Some(moves) = schedule::order(self.pool, &self.choices) else {
+        if schedule::order(self.pool, self.room).is_none() {
             self.is_open = true;
             return;
-        };
-        let bytes = moves
-            .iter()
-            .fold(0u64, |sum, step| sum.saturating_add(step.from.size()));
-        if self.best.is_none_or(|best| bytes < best.bytes) {
-            self.best = Some(Plan {
-                moves,
-                place: window,
-                bytes,
-                extent: Extent::Cut,
-            });
+        }
+        let moves = self.room.moves.iter();
+        let bytes = moves.fold(0u64, |sum, step| sum.saturating_add(step.from.size()));
+        if self.best.is_none_or(|best| bytes < best) {
+            self.best = Some(bytes);
+            let best = &mut self.room.best;
+            best.moves.clone_from(&self.room.moves);
+            best.place = window;
+            best.bytes = bytes;
         }
     }
 
     /// Movable blocks without a target that overlap the window or a target.
     fn in_the_way(&self, window: PhysRange) -> impl Iterator<Item = Block> + Clone + '_ {
-        self.pool.blocks.iter().filter(move |block| {
-            self.is_reserved(block.range, window)
-                && !self.choices.iter().any(|choice| choice.block == *block)
-        })
+        let is_chosen = |block: &Block| {
+            let mut chosen = self.room.choices.iter();
+            chosen.any(|choice| choice.block == *block)
+        };
+        self.pool
+            .blocks
+            .iter()
+            .filter(move |block| self.is_reserved(block.range, window) && !is_chosen(block))
     }
 
     fn next_choice(&self, choice: Choice, window: PhysRange) -> Option<Choice> {
@@ -182,7 +185,7 @@ impl<'a, const N: usize, const M: usize> Search<'a, N, M> {
             return None;
         };
         let wish = Wish::new(choice.block.range.size(), align, within);
-        let borders = self.choices.iter().filter_map(|choice| choice.to);
+        let borders = self.room.choices.iter().filter_map(|choice| choice.to);
         let borders = borders
             .filter(move |to| Some(*to) != choice.to)
             .chain(core::iter::once(window));
@@ -204,7 +207,7 @@ impl<'a, const N: usize, const M: usize> Search<'a, N, M> {
         let Some(to) = choice.to else {
             return false;
         };
-        let before = self.choices.iter().rev().skip(1);
+        let before = self.room.choices.iter().rev().skip(1);
         let clashes = before
             .clone()
             .any(|other| other.to.is_some_and(|to_too| to_too.overlaps(to)));
@@ -219,7 +222,7 @@ impl<'a, const N: usize, const M: usize> Search<'a, N, M> {
     }
 
     fn is_reserved(&self, range: PhysRange, window: PhysRange) -> bool {
-        let targets = self.choices.iter().filter_map(|choice| choice.to);
+        let targets = self.room.choices.iter().filter_map(|choice| choice.to);
         range.overlaps(window) || targets.clone().any(|to| to.overlaps(range))
     }
 

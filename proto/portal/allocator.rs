@@ -9,9 +9,9 @@ use super::{forget, mask, Number};
 use crate::layout::PORTALS;
 use crate::window::Window;
 
-/// Who has a portal: a service of this kernel, by a number that means something in it alone.
+/// Who has a portal: a service of this kernel, by a name that means something in it alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Owner(pub u32);
+pub struct Owner(pub &'static str);
 
 /// A portal that is somebody's; a copy that was kept too long is refused (PO-31).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +87,10 @@ impl Allocator {
     }
 
     /// First half of a release: nothing more is delivered, but what was claimed before may still
-    /// run. The caller waits until that has ended, and calls [`Self::finish`]. `Stale`.
+    /// run. The caller takes what has been raised so far out of the inbox ([`super::take`]), then
+    /// waits until no CPU takes or runs a handler that did so before, and calls [`Self::finish`].
+    /// So all that was meant for this owner is held by then, and forgotten when there is a next
+    /// one. `Stale`.
     pub fn release<L: Window>(&mut self, local: &L, portal: Portal) -> Result<(), Error> {
         let State::Owned(owner) = self.current(portal)? else {
             return Err(Error::Stale);

@@ -21,6 +21,7 @@ use adeos_proto::bridge::request::{Request, RequestRecord};
 use adeos_proto::bridge::table::Create;
 use adeos_proto::bridge::{entry, Access, Error, Follow, Phase, Rights, Vnodes};
 use adeos_proto::id::{Generation, Life, VnodeId};
+use adeos_proto::window::Window;
 use bridges::*;
 use calls::any_call;
 use cells::{Cells, Dying};
@@ -181,21 +182,136 @@ fn br_78_a_frozen_bridge_that_goes_is_not_reclaimed_before_the_mover_lets_go() {
     assert_eq!(world.table.reclaim(), None);
 }
 
+/// BR-51, BR-55: a registry that somebody has written over, as far as the table goes, is mended.
+#[test]
+fn br_51_what_was_scribbled_over_the_registry_is_mended() {
+    let mut world = World::new();
+    let (id, ..) = world.shared();
+    let scribble = [0xa5; entry::ENTRIES + SLOTS * entry::ENTRY_SIZE];
+    for _ in 0..2 {
+        world.table.publish(&world.memory);
+        let shown = entry::read(&world.memory, id.index);
+        let pool = || [range(0, 9)].into_iter();
+        entry::set_pool(&world.memory, pool());
+
+        world.memory.write(0, &scribble);
+        entry::write_header(&world.memory);
+        entry::set_pool(&world.memory, pool());
+        world.table.mend();
+        world.table.publish(&world.memory);
+
+        assert!(entry::is_sound(&world.memory));
+        assert_eq!(entry::read(&world.memory, id.index), shown);
+        assert_eq!(entry::pool(&world.memory)[..2], [Some(range(0, 9)), None]);
+        let mut others = (0..SLOTS as u16).filter(|index| *index != id.index);
+        assert!(others.all(|index| entry::read(&world.memory, index) == Ok(None)));
+        let mut entries = vec![0; SLOTS * entry::ENTRY_SIZE];
+        world.memory.read(entry::ENTRIES, &mut entries);
+        assert!(!entries.contains(&0xa5));
+    }
+    assert_eq!(
+        world.table.next_event(Vnodes::ALL),
+        None,
+        "nothing has changed"
+    );
+}
+
 #[test]
 fn br_62_an_owners_death_is_an_event_to_every_user() {
     let mut world = World::new();
     let (id, owner, user) = world.shared();
     world.table.publish(&world.memory);
     world.table.died(owner);
-    assert_eq!(world.table.next_event(), None);
+    assert_eq!(world.table.next_event(Vnodes::ALL), None);
     world.table.publish(&world.memory);
     let event = Event { to: user.vnode, id };
-    assert_eq!(world.table.next_event(), Some(event));
-    assert_eq!(world.table.next_event(), None);
+    assert_eq!(world.table.next_event(Vnodes::ALL), Some(event));
+    assert_eq!(world.table.next_event(Vnodes::ALL), None);
     let shown = entry::read(&world.memory, id.index).unwrap().unwrap();
     assert!(shown.is_orphan && shown.has_user(user) && !shown.has_user(owner));
     assert_eq!(entry::changes(&world.memory), 2);
     assert_eq!(shown.mapped, Vnodes::NONE.with(VnodeId::new(2).unwrap()));
+}
+
+#[test]
+fn br_58_who_cannot_be_told_now_is_told_later_and_holds_up_nobody() {
+    let mut world = World::new();
+    let (id, owner, user) = world.shared();
+    world.table.freeze(id, 10, 100).unwrap();
+    world.table.publish(&world.memory);
+    let first = world.table.next_event(Vnodes::ALL).unwrap();
+    assert_eq!(
+        first,
+        Event {
+            to: owner.vnode,
+            id
+        }
+    );
+    world.table.untold(first);
+    let others = Vnodes::ALL.without(owner.vnode);
+    let event = Event { to: user.vnode, id };
+    assert_eq!(world.table.next_event(others), Some(event));
+    assert_eq!(world.table.next_event(others), None);
+    assert_eq!(world.table.next_event(Vnodes::ALL), Some(first));
+    // Whoever has gone meanwhile is told nothing.
+    world.table.untold(first);
+    world.table.close(owner, id).unwrap();
+    world.table.untold(first);
+    world.table.publish(&world.memory);
+    assert_eq!(world.table.next_event(Vnodes::ALL), None);
+}
+
+#[test]
+fn br_60_births_and_deaths_are_found_by_who_lives() {
+    let mut world = World::new();
+    let (id, owner, user) = world.shared();
+    let again = Life {
+        generation: Generation(owner.generation.0 + 1),
+        ..owner
+    };
+    let lives = |vnode| match vnode {
+        vnode if vnode == owner.vnode => Some(again),
+        vnode if vnode == user.vnode => Some(user),
+        _ => None,
+    };
+    world.table.live_now(lives);
+    let shown = world.table.entries().next().unwrap();
+    assert!(shown.is_orphan && shown.has_user(user) && !shown.has_user(owner));
+    assert_eq!(world.table.adopt(owner, id), Err(Error::Dead));
+    assert_eq!(world.table.adopt(again, id), Ok(()));
+    // A view that is late brings nobody back.
+    world
+        .table
+        .live_now(|vnode| (vnode == owner.vnode).then_some(owner));
+    assert_eq!(world.table.adopt(owner, id), Err(Error::Dead));
+    assert_eq!(world.table.entries().count(), 0);
+}
+
+#[test]
+fn br_42_the_registry_says_where_bridges_can_be() {
+    let memory = Cells::new(entry::SIZE);
+    entry::format(&memory);
+    assert_eq!(entry::pool(&memory), [None; entry::POOL_RANGES]);
+    entry::set_pool(&memory, (0..20).map(|first| range(first * 2, 1)));
+    assert_eq!(entry::pool(&memory)[0], Some(range(0, 1)));
+    assert_eq!(entry::pool(&memory)[7], Some(range(14, 1)));
+    // The first entry begins behind it.
+    assert_eq!(entry::read(&memory, 0), Ok(None));
+}
+
+#[test]
+fn br_70_only_what_nothing_holds_up_can_move() {
+    let mut world = World::new();
+    let (id, owner, _) = world.shared();
+    assert_eq!(world.table.at(range(0, 1)), Some(id));
+    assert_eq!(world.table.at(range(0, 2)), None);
+    assert!(world.table.can_move(id));
+    world.table.freeze(id, 10, 100).unwrap();
+    assert!(!world.table.can_move(id));
+    world.table.refuse(owner, id, 1).unwrap();
+    assert!(!world.table.can_move(id));
+    world.table.close(owner, id).unwrap();
+    assert!(world.table.can_move(id));
 }
 
 #[test]

@@ -63,7 +63,7 @@ fn constants() -> Vec<(&'static str, u64)> {
         ("ADEOS_BOOT_MAGIC", layout::BOOT_MAGIC),
         ("ADEOS_STATUS_MAGIC", layout::STATUS_MAGIC),
         ("ADEOS_CONSOLE_MAGIC", layout::CONSOLE_MAGIC),
-        ("ADEOS_VERSION", layout::VERSION.into()),
+        ("ADEOS_VERSION", layout::PLATFORM_VERSION.into()),
         ("ADEOS_MAX_CPUS", layout::MAX_CPUS as u64),
         ("ADEOS_STATE_KERNEL", state::KERNEL.into()),
         ("ADEOS_STATE_DEAD", state::DEAD.into()),

@@ -10,6 +10,7 @@
 #[path = "support/cells.rs"]
 mod cells;
 
+use adeos_proto::clock::exchange::{self, Answering, Asked, Look, ANSWERED, PLACE_SIZE, QUESTIONS};
 use adeos_proto::clock::{
     self, BadSample, Error, Estimate, Line, Offset, Publisher, Rate, Sample, MAX_KHZ, MIN_KHZ,
     SEQUENCE, SIZE,
@@ -258,4 +259,118 @@ fn nothing_is_read_before_the_first_line() {
     assert_eq!(memory.load_acquire64(SEQUENCE), 0);
     assert_eq!(Rate::from_khz(MIN_KHZ - 1), None);
     assert_eq!(Rate::from_khz(MAX_KHZ + 1), None);
+}
+
+/// A clock that goes on by so much at each look.
+struct Counter<'a> {
+    now: &'a Cell<u64>,
+    ahead: i64,
+}
+
+impl Counter<'_> {
+    fn read(&self) -> u64 {
+        self.now.get().wrapping_add_signed(self.ahead)
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    /// CK-30, CK-31, CK-34: whatever the ways take, the true offset is within the bound, and the bound
+    /// is not more than half of the shortest way there and back.
+    #[test]
+    fn an_exchange_brackets_the_offset(
+        start in any::<u64>(),
+        first in 1..u64::MAX - QUESTIONS,
+        ahead in -(1i64 << 62)..1i64 << 62,
+        delays in prop::collection::vec((1..5_000u64, 1..500u64, 1..5_000u64), QUESTIONS as usize),
+    ) {
+        let now = Cell::new(start);
+        let (mine, roots) = (Counter { now: &now, ahead: 0 }, Counter { now: &now, ahead });
+        let (asker, root) = (Cells::new(PLACE_SIZE), Cells::new(PLACE_SIZE));
+        exchange::clear(&asker);
+        let mut answering = Answering::new(&root, first);
+        let mut estimate = Estimate::new();
+        let pass = |ticks: u64| now.set(now.get().wrapping_add(ticks));
+        let mut shortest = u64::MAX;
+        for (number, (there, held, back)) in (first..).zip(delays) {
+            let asked = Asked::new(&asker, number, || mine.read());
+            prop_assert!(asked.look(&root, || mine.read()).is_none());
+            pass(there);
+            let look = answering.look(&asker, &root, || {
+                let read = roots.read();
+                pass(held);
+                read
+            });
+            let last = number == first + QUESTIONS - 1;
+            prop_assert_eq!(look, if last { Look::Over } else { Look::Answered });
+            prop_assert_eq!(answering.look(&asker, &root, || roots.read()), Look::Nothing);
+            pass(back);
+            let sample = asked.look(&root, || mine.read()).unwrap();
+            prop_assert_eq!(estimate.add(&sample), Ok(()));
+            shortest = shortest.min(there + held + back);
+        }
+        let offset = estimate.offset().unwrap();
+        prop_assert!(offset.ticks.abs_diff(ahead) <= offset.error_ticks);
+        prop_assert!(offset.error_ticks <= shortest.div_ceil(2));
+    }
+
+    /// CK-35: what is no next question ends the exchange, and the root has written nothing for it.
+    #[test]
+    fn a_question_out_of_turn_ends_it(
+        first in 1..u64::MAX - QUESTIONS,
+        answered in 0..QUESTIONS,
+        question in any::<u64>(),
+    ) {
+        let latest = if answered == 0 { 0 } else { first + answered - 1 };
+        prop_assume!(question != latest && question != first + answered);
+        let (asker, root) = (Cells::new(PLACE_SIZE), Cells::new(PLACE_SIZE));
+        let mut answering = Answering::new(&root, first);
+        for number in first..first + answered {
+            asker.store_release64(exchange::QUESTION, number);
+            answering.look(&asker, &root, || 7);
+        }
+        asker.store_release64(exchange::QUESTION, question);
+        prop_assert_eq!(answering.look(&asker, &root, || 7), Look::Over);
+        prop_assert_eq!(root.load_acquire64(ANSWERED), latest);
+    }
+
+    /// CK-35: an answer that is left from an exchange before is not taken for one, wherever that
+    /// ended.
+    #[test]
+    fn an_old_answer_is_none(
+        before in 1..1u64 << 40,
+        answered in 0..QUESTIONS,
+        passed in QUESTIONS..1u64 << 40,
+    ) {
+        let (asker, root) = (Cells::new(PLACE_SIZE), Cells::new(PLACE_SIZE));
+        root.store_release64(ANSWERED, before + answered);
+        let asked = Asked::new(&asker, before + passed, || 5);
+        prop_assert!(asked.look(&root, || 6).is_none());
+        let mut answering = Answering::new(&root, before + passed);
+        prop_assert_eq!(answering.look(&asker, &root, || 9), Look::Answered);
+        let sample = asked.look(&root, || 10).unwrap();
+        prop_assert_eq!((sample.sent, sample.received, sample.returned), (5, 9, 10));
+    }
+
+    /// The number of the first question is told as it is; what is none is refused.
+    #[test]
+    fn announcements_are_read_as_written(first in any::<u64>(), message in prop::collection::vec(any::<u8>(), 0..20)) {
+        prop_assert_eq!(exchange::announced(&exchange::announce(first)), (first != 0).then_some(first));
+        prop_assert!(exchange::announced(&message).is_none() || message.len() == 8);
+    }
+}
+
+/// CA-21: what was written over the clock is mended, and the time goes on as if nothing had been.
+#[test]
+fn a_clock_that_was_scribbled_over_is_mended() {
+    let memory = Cells::new(SIZE);
+    let rate = Rate::from_khz(2_000_000).unwrap();
+    let mut publisher = Publisher::start(&memory, rate, 1000, || 50);
+    let before = clock::read(&memory, || 2050).unwrap();
+    memory.write(0, &[0xff; SIZE]);
+    publisher.mend(&memory);
+    assert_eq!(clock::read(&memory, || 2050), Ok(before));
+    publisher.update(&memory, rate, || 2050);
+    assert_eq!(clock::read(&memory, || 2050), Ok(before));
 }

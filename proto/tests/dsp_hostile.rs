@@ -20,6 +20,7 @@ mod cluster;
 mod echo;
 
 use adeos_proto::dsp::mailbox::{self, Layout};
+use adeos_proto::dsp::message::Message;
 use adeos_proto::dsp::{Event, Outcome, Payload, SendError, TURN};
 use adeos_proto::id::VnodeId;
 use adeos_proto::window::Window;
@@ -233,6 +234,92 @@ fn nonsense_in_an_index_breaks_the_link_until_the_next_life() {
         assert_eq!(dsp.next_ended(49), None);
         assert_eq!(dsp.next_ended(50).unwrap().cookie, other);
     }
+}
+
+/// A message that vnode 1 puts into its mailbox to the root by hand.
+fn forge(mail: &Cells, message: &Message) {
+    let ring = Layout::of(vnode(1), vnode(0));
+    let head = mail.load_acquire(ring.head);
+    mail.write(ring.messages + head as usize * 128, &message.to_bytes());
+    mail.store_release(ring.head, head + 1);
+}
+
+/// DS-55: a malformed message names its sender's life once, until the next one; what is only of
+/// another version or life, or not understood, does not.
+#[test]
+fn who_sends_malformed_messages_is_named() {
+    let mut cluster = echoing(2);
+    let good = Message {
+        version: 1,
+        service: ECHO,
+        kind: 1,
+        sender: 1,
+        receiver: 1,
+        ..Message::default()
+    };
+    let honest = [
+        good,
+        Message { version: 2, ..good },
+        Message {
+            version: 2,
+            kind: 9,
+            ..good
+        },
+        Message { sender: 7, ..good },
+        Message {
+            service: 0xff77,
+            ..good
+        },
+    ];
+    honest.iter().for_each(|it| forge(&cluster.mail, it));
+    cluster.turn(0);
+    assert_eq!(cluster.dsp(0).counters(vnode(1)).received, 5);
+    assert_eq!(cluster.dsp(0).next_malformed(), None);
+
+    for bad in [Message { kind: 9, ..good }, Message { length: 97, ..good }] {
+        (0..2).for_each(|_| forge(&cluster.mail, &bad));
+        cluster.turn(0);
+        assert_eq!(cluster.dsp(0).next_malformed(), Some(life(1, 1)));
+        assert_eq!(cluster.dsp(0).next_malformed(), None);
+    }
+    forge(&cluster.mail, &Message { kind: 9, ..good });
+    cluster.turn(0);
+    the_next_life_can_talk(&mut cluster);
+    assert_eq!(
+        cluster.dsp(0).next_malformed(),
+        None,
+        "it was the last life"
+    );
+}
+
+/// DS-55: who is shunned is as if it had broken its link: nothing goes to it or comes from it, what
+/// waits for it ends, and its next life is heard. No other life is meant.
+#[test]
+fn who_is_shunned_is_not_heard_until_its_next_life() {
+    let mut cluster = echoing(2);
+    let Cluster { mail, nodes, .. } = &mut cluster;
+    let dsp = &mut nodes[0].as_mut().unwrap().dsp;
+    let cookie = dsp.request(mail, life(1, 1), ECHO, &payload(b"?"), 50);
+    dsp.shun(life(1, 2));
+    dsp.shun(life(3, 1));
+    assert!(!dsp.is_broken(vnode(1)));
+
+    (0..2).for_each(|_| dsp.shun(life(1, 1)));
+    assert_eq!(dsp.counters(vnode(1)).broken, 1);
+    let told = dsp.tell(mail, life(1, 1), ECHO, &payload(b"!"));
+    assert_eq!(told, Err(SendError::Broken));
+    let ended = dsp.next_ended(0).unwrap();
+    assert_eq!((Ok(ended.cookie), ended.outcome), (cookie, Outcome::Broken));
+    let told = nodes[1]
+        .as_mut()
+        .unwrap()
+        .dsp
+        .tell(mail, life(0, 1), ECHO, &payload(b"x"));
+    assert_eq!(told, Ok(()));
+    assert_eq!(cluster.turn(0), []);
+
+    the_others_have_not_noticed(&mut cluster, 0);
+    the_next_life_can_talk(&mut cluster);
 }
 
 /// DS-67: a vnode that is declared dead has no links any more.

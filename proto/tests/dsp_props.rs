@@ -197,6 +197,8 @@ fn ask_as_another_make_would(cluster: &mut Cluster, change: Message) -> Outcome 
     .to_bytes();
     mail.write(layout.messages + last as usize * 128, &bytes);
     assert_eq!(cluster.turn(1), []);
+    // DS-5: a refusal that was sent while messages were taken is announced like any other.
+    assert_eq!(cluster.dsp(1).take_pushed(), 1 << 0);
     let events = cluster.turn(0);
     let [Event::Ended(ended)] = events[..] else {
         panic!("one refusal ends one request");
@@ -256,8 +258,10 @@ fn what_is_not_understood_is_refused_once() {
             },
         );
     }
+    cluster.dsp(1).take_pushed();
     assert_eq!((cluster.turn(1), cluster.turn(0)), (vec![], vec![]));
     assert_eq!(cluster.dsp(1).counters(vnode(0)).sent, sent);
+    assert_eq!(cluster.dsp(1).take_pushed(), 0);
 }
 
 /// DS-35: what goes to the dead fails at once, and what waits for them fails, once each.

@@ -45,6 +45,16 @@ const TABLE: [(State, [&str; 8]); 7] = [
     ),
 ];
 
+/// DS-68: who ended itself has left; who was ended has died.
+#[test]
+fn only_a_kernel_that_ended_itself_has_left() {
+    let orderly: Vec<Cause> = Cause::ALL
+        .into_iter()
+        .filter(|cause| cause.is_orderly())
+        .collect();
+    assert_eq!(orderly, [Cause::Restart, Cause::PowerOff, Cause::Halt]);
+}
+
 /// CA-43: no sign of life leads back.
 #[test]
 fn every_event_in_every_state_does_what_the_table_says() {

@@ -336,6 +336,23 @@ fn run(machine: &mut Machine, events: Vec<Event>) {
     }
 }
 
+/// IL-15.
+#[test]
+fn a_waiter_counts_the_turns_of_others() {
+    let mut machine = Machine::new(News::AtOnce);
+    machine.step(0, 1);
+    for vnode in 1..VNODES {
+        machine.step(vnode, 2);
+    }
+    for vnode in 1..VNODES {
+        machine.step(vnode - 1, 1);
+        machine.step(vnode, 1);
+        let lock = &machine.kernels[vnode].as_ref().unwrap().lock;
+        assert!(lock.is_held());
+        assert_eq!(usize::from(lock.longest_wait()), vnode - 1);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 

@@ -11,7 +11,7 @@
 
 use adeos_proto::id::PhysRange;
 use adeos_proto::layout::GRANULE;
-use adeos_proto::mover::{Block, Error, Extent, Hold, Plan, Pool};
+use adeos_proto::mover::{Block, Error, Extent, Hold, Plan, Planner};
 use adeos_proto::region::{Allocator, Request};
 use proptest::prelude::*;
 use reference::{first_fit, fits, least, range, Case};
@@ -47,8 +47,11 @@ impl Mover for Case {
     fn plan(&self, steps: u32) -> Result<Plan<MOVES>, Error> {
         let allocator = self.allocator();
         let free: Vec<_> = allocator.free_ranges().collect();
-        let pool = Pool::<48>::new(free.into_iter(), self.blocks.iter().copied()).unwrap();
-        pool.plan(&self.request, steps)
+        let mut planner = Planner::<48, MOVES>::new();
+        use_before(&mut planner);
+        let blocks = self.blocks.iter().copied();
+        planner.picture(free.into_iter(), blocks).unwrap();
+        planner.plan(&self.request, steps).copied()
     }
 
     /// MM-20, MM-21: carries a plan out as its user does, and allocates what it was made for.
@@ -78,6 +81,28 @@ impl Mover for Case {
         assert_eq!(plan.place.size(), self.request.size);
         allocator.take(plan.place).unwrap();
     }
+}
+
+/// MM-2: what is left of an earlier plan must not show in the next one.
+fn use_before(planner: &mut Planner<48, MOVES>) {
+    let block = |first| Block {
+        range: range(first, 1),
+        hold: Hold::Movable {
+            align: 1,
+            within: range(0, 8),
+        },
+    };
+    let free = [range(0, 1), range(2, 1), range(4, 1)];
+    let blocks = [block(1), block(3)];
+    planner
+        .picture(free.into_iter(), blocks.into_iter())
+        .unwrap();
+    let request = Request {
+        size: 3 * GRANULE,
+        align: 1,
+        within: range(0, 8),
+    };
+    assert_eq!(planner.plan(&request, STEPS).unwrap().moves().count(), 1);
 }
 
 /// Mostly none, sometimes one that excludes part of the pool.
@@ -266,7 +291,7 @@ fn a_picture_that_makes_no_sense_is_refused() {
         hold: Hold::Pinned,
     };
     let picture = |free: &[PhysRange], blocks: &[Block]| {
-        Pool::<2>::new(free.iter().copied(), blocks.iter().copied()).map(|_| ())
+        Planner::<2, 4>::new().picture(free.iter().copied(), blocks.iter().copied())
     };
     assert_eq!(picture(&[range(0, 2)], &[pinned(2, 1)]), Ok(()));
     assert_eq!(
@@ -284,21 +309,23 @@ fn a_picture_that_makes_no_sense_is_refused() {
         Err(Error::Misaligned)
     );
 
-    let pool = Pool::<2>::new([range(0, 2)].into_iter(), [pinned(2, 1)].into_iter()).unwrap();
+    let mut planner = Planner::<2, 4>::new();
+    let picture = planner.picture([range(0, 2)].into_iter(), [pinned(2, 1)].into_iter());
+    assert_eq!(picture, Ok(()));
     let mut request = Request {
         size: 3 * GRANULE,
         align: 1,
         within: range(0, 9),
     };
-    assert_eq!(pool.plan::<4>(&request, STEPS), Err(Error::Impossible));
+    assert_eq!(planner.plan(&request, STEPS), Err(Error::Impossible));
     request.align = 3;
-    assert_eq!(pool.plan::<4>(&request, STEPS), Err(Error::Misaligned));
+    assert_eq!(planner.plan(&request, STEPS), Err(Error::Misaligned));
     request = Request {
         size: 1,
         align: 1,
         within: range(0, 9),
     };
-    assert_eq!(pool.plan::<4>(&request, STEPS), Err(Error::Misaligned));
+    assert_eq!(planner.plan(&request, STEPS), Err(Error::Misaligned));
 }
 
 /// A pool of twelve granules, whose last ones are pinned, and a request.
@@ -363,12 +390,15 @@ fn what_is_left_out_is_not_called_impossible() {
         hold: Hold::Pinned,
     };
     let blocks = blocks.into_iter().chain([pinned]);
-    let pool = Pool::<4>::new(free.into_iter(), blocks).unwrap();
     let request = Request {
         size: 2 * GRANULE,
         align: 1,
         within: range(0, 2),
     };
-    assert_eq!(pool.plan::<1>(&request, STEPS), Err(Error::Undecided));
-    assert_eq!(pool.plan::<2>(&request, STEPS).unwrap().bytes, 2 * GRANULE);
+    let mut one = Planner::<4, 1>::new();
+    one.picture(free.into_iter(), blocks.clone()).unwrap();
+    assert_eq!(one.plan(&request, STEPS), Err(Error::Undecided));
+    let mut two = Planner::<4, 2>::new();
+    two.picture(free.into_iter(), blocks).unwrap();
+    assert_eq!(two.plan(&request, STEPS).unwrap().bytes, 2 * GRANULE);
 }

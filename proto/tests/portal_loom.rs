@@ -13,7 +13,8 @@ mod words;
 
 use adeos_proto::id::VnodeId;
 use adeos_proto::layout::slot::{INBOX, INBOX_STRIDE};
-use adeos_proto::portal::{self, local, Number, Raised};
+use adeos_proto::portal::pace::{self, Pace};
+use adeos_proto::portal::{self, local, Number, Raised, Stage};
 use adeos_proto::window::Window;
 use loom::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use loom::sync::Arc;
@@ -36,16 +37,24 @@ struct Machine {
     work: [AtomicU32; 2],
     done: [AtomicU32; 2],
     interrupt: AtomicBool,
+    /// Linux has been asked for its turn.
+    asked: AtomicBool,
 }
 
 impl Machine {
     fn new(unmasked: u64) -> Arc<Self> {
         let machine = Self {
             slot: Words::new(&[INBOX + FROM as usize * INBOX_STRIDE]),
-            own: Words::new(&[local::UNMASKED, local::HELD + FROM as usize * 8]),
+            own: Words::new(&[
+                local::UNMASKED,
+                local::UNMASKED_HELD,
+                local::SINCE_TURN,
+                local::HELD + FROM as usize * 8,
+            ]),
             work: [AtomicU32::new(0), AtomicU32::new(0)],
             done: [AtomicU32::new(0), AtomicU32::new(0)],
             interrupt: AtomicBool::new(false),
+            asked: AtomicBool::new(false),
         };
         machine.own.store_release64(local::UNMASKED, unmasked);
         Arc::new(machine)
@@ -63,17 +72,48 @@ impl Machine {
     /// A CPU of the receiver is interrupted, if it is, and runs handlers.
     fn on_interrupt(&self) {
         if self.interrupt.swap(false, Ordering::AcqRel) {
-            portal::pull(&self.slot, &self.own, vnode());
-            self.deliver();
+            self.take();
         }
     }
 
-    fn deliver(&self) {
-        for portal in Number::all_of(portal::claim(&self.own, vnode(), u64::MAX)) {
-            let at = portal.index();
-            let work = self.work[at].load(Ordering::Relaxed);
-            self.done[at].fetch_max(work, Ordering::Relaxed);
+    /// Another CPU unmasks, and interrupts one of the receiver's if something is held.
+    fn unmask(&self, portals: u64) {
+        if portal::unmask(&self.own, Stage::Ahead, portals) {
+            self.interrupt.swap(true, Ordering::AcqRel);
         }
+    }
+
+    /// The same at the pace that Linux's turns allow.
+    fn on_paced_interrupt(&self) {
+        if !self.interrupt.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        let pace = pace::enter(&self.own);
+        if pace == Pace::AskAndTake {
+            self.asked.store(true, Ordering::Release);
+        }
+        if pace != Pace::Leave {
+            self.take();
+        }
+    }
+
+    /// Linux gets to run, if it was asked to.
+    fn on_turn(&self) {
+        if self.asked.swap(false, Ordering::AcqRel) {
+            pace::turn(&self.own);
+            self.take();
+        }
+    }
+
+    fn take(&self) {
+        let linux = portal::take(&self.slot, &self.own, |_, portals| {
+            for portal in Number::all_of(portals) {
+                let at = portal.index();
+                let work = self.work[at].load(Ordering::Relaxed);
+                self.done[at].fetch_max(work, Ordering::Relaxed);
+            }
+        });
+        assert_eq!(linux, 0);
     }
 
     /// PO-20: whatever was announced has been seen.
@@ -114,9 +154,7 @@ fn po_21_a_raise_while_the_portal_is_unmasked_is_not_lost() {
         let sender = loom::thread::spawn(move || sender.send(0, 1));
         let taker = machine.clone();
         let taker = loom::thread::spawn(move || taker.on_interrupt());
-        if portal::unmask(&machine.own, 1) {
-            machine.deliver();
-        }
+        machine.unmask(1);
         sender.join().unwrap();
         taker.join().unwrap();
         machine.on_interrupt();
@@ -135,9 +173,7 @@ fn po_21_masking_and_unmasking_on_another_cpu_loses_nothing() {
         });
         portal::mask(&machine.own, 1);
         portal::mask(&machine.own, 2);
-        if portal::unmask(&machine.own, 3) {
-            machine.deliver();
-        }
+        machine.unmask(3);
         sender.join().unwrap();
         machine.on_interrupt();
         machine.check(0, 1);
@@ -145,21 +181,67 @@ fn po_21_masking_and_unmasking_on_another_cpu_loses_nothing() {
 }
 
 #[test]
+fn po_21_what_is_unmasked_while_another_is_delivered_is_not_lost() {
+    loom::model(|| {
+        let machine = Machine::new(0);
+        machine.send(0, 1);
+        machine.send(1, 1);
+        machine.on_interrupt();
+        let taker = machine.clone();
+        let taker = loom::thread::spawn(move || {
+            taker.on_interrupt();
+            taker.on_interrupt();
+        });
+        machine.unmask(1);
+        machine.unmask(2);
+        taker.join().unwrap();
+        machine.on_interrupt();
+        machine.check(0, 1);
+        machine.check(1, 1);
+    });
+}
+
+#[test]
 fn po_22_what_two_cpus_claim_at_once_is_delivered_once() {
     loom::model(|| {
-        let machine = Machine::new(u64::MAX);
+        let machine = Machine::new(1 << 9);
         let _ = portal::raise(&machine.slot, vnode(), number(5));
         let _ = portal::raise(&machine.slot, vnode(), number(9));
         let other = machine.clone();
         let other = loom::thread::spawn(move || {
-            portal::pull(&other.slot, &other.own, vnode());
-            portal::claim(&other.own, vnode(), 1 << 5)
+            let pulled = portal::pull(&other.slot, &other.own, vnode());
+            pulled.ahead | portal::claim(&other.own, vnode(), Stage::Ahead, 1 << 5)
         });
-        portal::pull(&machine.slot, &machine.own, vnode());
-        let mine = portal::claim(&machine.own, vnode(), u64::MAX);
+        let _ = portal::unmask(&machine.own, Stage::Ahead, 1 << 5);
+        let pulled = portal::pull(&machine.slot, &machine.own, vnode());
+        let mine = pulled.ahead | portal::claim(&machine.own, vnode(), Stage::Ahead, u64::MAX);
         let others = other.join().unwrap();
         assert_eq!(mine & others, 0, "delivered twice");
-        let left = portal::claim(&machine.own, vnode(), u64::MAX);
-        assert_eq!(mine | others | left, 1 << 5 | 1 << 9, "a raise is lost");
+        assert_eq!(mine | others, 1 << 5 | 1 << 9, "a raise is lost");
+    });
+}
+
+/// Linux has been asked and its turn may come at any moment, while interrupts are left to it.
+#[test]
+fn po_42_what_is_left_to_linux_is_not_lost() {
+    loom::model(|| {
+        let machine = Machine::new(u64::MAX);
+        let at = local::SINCE_TURN;
+        machine.own.store_release64(at, pace::LEAVE_AFTER);
+        machine.asked.store(true, Ordering::Release);
+        let sender = machine.clone();
+        let sender = loom::thread::spawn(move || {
+            sender.send(0, 1);
+            sender.send(1, 1);
+        });
+        let linux = machine.clone();
+        let linux = loom::thread::spawn(move || linux.on_turn());
+        machine.on_paced_interrupt();
+        sender.join().unwrap();
+        linux.join().unwrap();
+        machine.on_paced_interrupt();
+        machine.on_turn();
+        machine.check(0, 1);
+        machine.check(1, 1);
     });
 }

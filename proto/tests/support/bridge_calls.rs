@@ -6,7 +6,7 @@ use crate::bridges::*;
 use adeos_proto::bridge::effects::Event;
 use adeos_proto::bridge::request::{Answer, GrantRecord, Request, RequestRecord};
 use adeos_proto::bridge::table::{Create, Grant};
-use adeos_proto::bridge::{entry, Access, Error, Follow, Id, Key, Rights};
+use adeos_proto::bridge::{entry, Access, Error, Follow, Id, Key, Rights, Vnodes};
 use adeos_proto::id::Life;
 use proptest::prelude::*;
 
@@ -32,7 +32,8 @@ pub(crate) enum Call {
     Born(usize),
     Quota(usize, u16, u64),
     Publish,
-    Drain,
+    /// While the mailboxes of these vnodes are full.
+    Drain(u16),
 }
 
 pub(crate) fn any_call() -> impl Strategy<Value = Call> {
@@ -59,7 +60,7 @@ pub(crate) fn any_call() -> impl Strategy<Value = Call> {
         3 => (0..VNODES).prop_map(Call::Born),
         1 => (0..VNODES, 0..4u16, 0..6u64).prop_map(|(v, n, s)| Call::Quota(v, n, s)),
         4 => Just(Call::Publish),
-        4 => Just(Call::Drain),
+        4 => prop_oneof![Just(0), any::<u16>()].prop_map(Call::Drain),
     ]
 }
 
@@ -94,7 +95,7 @@ impl World {
                 self.table.set_quota(vnode_id(vnode), quota);
             }
             Call::Publish => self.table.publish(&self.memory),
-            Call::Drain => self.drain(),
+            Call::Drain(full) => self.drain(Vnodes(full)),
             Call::Freeze(..) | Call::Moved(_) | Call::Thaw(_) | Call::Pass(_) => {
                 self.relocate(call)
             }
@@ -245,9 +246,16 @@ impl World {
         self.model.current(vnode).unwrap()
     }
 
-    /// BR-53, BR-54: what comes out has been published before, whether or not all has been.
-    fn drain(&mut self) {
-        while let Some(Event { to, id }) = self.table.next_event() {
+    /// BR-53, BR-54: what comes out has been published before, whether or not all has been. Who
+    /// cannot be told now is told later (BR-58).
+    fn drain(&mut self, full: Vnodes) {
+        let mut reached = Vnodes::ALL;
+        while let Some(Event { to, id }) = self.table.next_event(reached) {
+            if full.has(to) {
+                self.table.untold(Event { to, id });
+                reached = reached.without(to);
+                continue;
+            }
             let shown = entry::read(&self.memory, id.index).unwrap().unwrap();
             assert!(self.table.entries().any(|entry| entry == shown));
             assert_eq!((shown.id, shown.users[to.index()] != 0), (id, true));
@@ -281,7 +289,7 @@ impl World {
         }
         let all = (0..SLOTS as u16).filter_map(|at| entry::read(&self.memory, at).unwrap());
         assert_eq!(all.count(), self.table.entries().count());
-        self.drain();
+        self.drain(Vnodes::NONE);
         assert!(self.model.all_are_told());
     }
 

@@ -40,7 +40,7 @@ fn area(text: &[u8]) -> Vec<u8> {
     };
     let status = Status {
         magic: layout::STATUS_MAGIC,
-        version: layout::VERSION,
+        version: layout::PLATFORM_VERSION,
         generation: GENERATION,
         state: state::DEAD,
         cause: cause::PANIC,
@@ -49,7 +49,7 @@ fn area(text: &[u8]) -> Vec<u8> {
     };
     let console = ConsoleHeader {
         magic: layout::CONSOLE_MAGIC,
-        version: layout::VERSION,
+        version: layout::PLATFORM_VERSION,
         size: slot::CONSOLE_SIZE as u32,
         written: text.len() as u64,
         reserved: text.len() as u64,

@@ -3,6 +3,7 @@
 //! The command line: the one definition of verbs and options, of which the help, the man pages
 //! and the shell completions are made.
 
+mod bridge;
 #[cfg(test)]
 mod tests;
 
@@ -14,6 +15,8 @@ use adeos_proto::id::VnodeName;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+pub(crate) use bridge::{BridgeArgs, BridgeCommand};
+
 use crate::limits;
 use crate::settings::{Entry, Placement};
 use crate::size;
@@ -24,7 +27,7 @@ Exit status:
   0  done
   1  the operation failed, or `check` found errors
   2  the command line makes no sense
-  3  there is no vnode of that name
+  3  there is no vnode, or bridge, of that name
   4  not supported: the kernel modules are not loaded, or of another version
   5  it did not happen in time
 `vnode exec` exits with the status of its command: 126 if it cannot be run, 127 if it is not
@@ -96,6 +99,9 @@ pub(crate) enum Command {
     Console(ConsoleArgs),
     /// Tell what the machine has to lend
     Info(JsonArgs),
+    /// Look at bridges, the named memory that vnodes share; in any vnode
+    #[command(subcommand, after_help = EXIT_STATUS)]
+    Bridge(BridgeCommand),
     /// Serve `vnode exec`; runs in each vnode
     Agent,
     /// Print a completion script

@@ -177,6 +177,41 @@ pub(crate) fn whoami() -> Result<io::Result<abi::Whoami>> {
     Ok(ioctl(&file, abi::ADEOS_WHOAMI, &mut bytes).map(|()| abi::Whoami::from_bytes(&bytes)))
 }
 
+/// The open `/dev/adeos` as a source of facts, in any vnode.
+pub(crate) struct Adeos {
+    file: File,
+}
+
+impl Adeos {
+    /// Opens the device.
+    pub(crate) fn open() -> Result<Self> {
+        open(ADEOS, "insmod adeos_core.ko").map(|file| Self { file })
+    }
+
+    /// Tells about one bridge, by its place.
+    pub(crate) fn bridge(&self, index: u32) -> io::Result<abi::Bridge> {
+        let bridge = abi::Bridge {
+            size: size(abi::Bridge::SIZE),
+            index,
+            ..Default::default()
+        };
+        let mut bytes = bridge.to_bytes();
+        ioctl(&self.file, abi::ADEOS_BRIDGE, &mut bytes)?;
+        Ok(abi::Bridge::from_bytes(&bytes))
+    }
+
+    /// Tells what bridges and moves have come to.
+    pub(crate) fn bridge_stat(&self) -> io::Result<abi::BridgeStat> {
+        let stat = abi::BridgeStat {
+            size: size(abi::BridgeStat::SIZE),
+            ..Default::default()
+        };
+        let mut bytes = stat.to_bytes();
+        ioctl(&self.file, abi::ADEOS_BRIDGE_STAT, &mut bytes)?;
+        Ok(abi::BridgeStat::from_bytes(&bytes))
+    }
+}
+
 fn open(path: &str, modules: &str) -> Result<File> {
     OpenOptions::new()
         .read(true)

@@ -18,6 +18,8 @@ pub(crate) enum Kind {
     Usage,
     /// There is no vnode of that name or number.
     NoVnode,
+    /// There is no bridge of that name or number.
+    NoBridge,
     /// The kernel offers no interface for this: its modules are not loaded.
     NotSupported,
     /// It did not happen in time.
@@ -32,7 +34,7 @@ impl Kind {
         match self {
             Self::Failed | Self::ReaderGone => 1,
             Self::Usage => 2,
-            Self::NoVnode => 3,
+            Self::NoVnode | Self::NoBridge => 3,
             Self::NotSupported => 4,
             Self::Timeout => 5,
         }

@@ -11,6 +11,7 @@
 
 mod apply;
 mod asked;
+mod bridge;
 mod cli;
 mod cluster;
 mod console;
@@ -71,6 +72,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Some(Command::Exec(args)) => return Ok(exec::run(args)),
         Some(Command::Console(args)) => console::run(args)?,
         Some(Command::Info(args)) => show::info(args)?,
+        Some(Command::Bridge(command)) => bridge::run(command)?,
         Some(Command::Agent) => exec::agent::run()?,
         Some(Command::Completions { shell }) => pages::completions(*shell)?,
         Some(Command::Man { dir }) => pages::man(dir.as_deref())?,

@@ -135,6 +135,7 @@ pub(crate) fn show(args: &ShowArgs) -> Result<()> {
 
 /// What the kernel tells.
 fn facts(report: Report) -> Vec<(&'static str, String)> {
+    let suspicion = suspicion(&report);
     let or_dash = |text: String| if text.is_empty() { "-".into() } else { text };
     let beat = report.silent_ms.map(|ms| format!("{ms} ms ago"));
     let console = report.console_bytes.map(|count| format!("{count} bytes"));
@@ -150,6 +151,7 @@ fn facts(report: Report) -> Vec<(&'static str, String)> {
         ),
         ("state", format!("{} ({})", report.state, report.progress)),
         ("reason", or_dash(report.reason.unwrap_or_default())),
+        ("suspicion", or_dash(suspicion)),
         ("CPUs", report.cpus),
         ("memory", memory),
         ("uptime", uptime(report.uptime_s)),
@@ -162,6 +164,16 @@ fn facts(report: Report) -> Vec<(&'static str, String)> {
         ("last beat", or_dash(beat.unwrap_or_default())),
         ("console", or_dash(console.unwrap_or_default())),
     ]
+}
+
+/// Why the root mistrusts it, and what follows from that; empty if it does not.
+fn suspicion(report: &Report) -> String {
+    let words = report.suspicion.unwrap_or_default().to_owned();
+    if report.quarantined {
+        words + " (in quarantine)"
+    } else {
+        words
+    }
 }
 
 /// What a vnode was made of.

@@ -10,6 +10,7 @@ use adeos_proto::cpuset::CpuSet;
 use adeos_proto::id::{VnodeId, VnodeName};
 use adeos_proto::layout::{self, cause, entry, feature};
 use adeos_proto::record::text;
+use adeos_proto::suspicion::Suspicion;
 use serde::Serialize;
 
 use crate::device::Kmb;
@@ -185,6 +186,7 @@ impl Vnode {
 
     /// All of it, as `--json` prints it.
     pub(crate) fn report(&self) -> Report {
+        let suspicion = Suspicion::new(self.query.suspicion);
         Report {
             id: self.number(),
             generation: self.generation(),
@@ -197,6 +199,8 @@ impl Vnode {
             uptime_s: self.uptime(now_ns()).as_secs_f64(),
             reason: self.reason(),
             cause: self.cause_name(),
+            suspicion: suspicion.map(Suspicion::describe),
+            quarantined: suspicion.is_some_and(Suspicion::is_hostile),
             release: self.release().to_owned(),
             entry: Some(entry_word(self.entry())),
             features: feature_words(self.query.features),
@@ -226,6 +230,8 @@ pub(crate) struct Report {
     pub(crate) uptime_s: f64,
     pub(crate) reason: Option<String>,
     pub(crate) cause: &'static str,
+    pub(crate) suspicion: Option<&'static str>,
+    pub(crate) quarantined: bool,
     pub(crate) release: String,
     pub(crate) entry: Option<&'static str>,
     pub(crate) features: Vec<&'static str>,
@@ -248,6 +254,8 @@ impl Report {
             uptime_s: Duration::from_nanos(now_ns()).as_secs_f64(),
             reason: None,
             cause: cause_name(cause::NONE),
+            suspicion: None,
+            quarantined: false,
             release: rustix::system::uname()
                 .release()
                 .to_string_lossy()

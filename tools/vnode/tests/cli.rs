@@ -52,6 +52,13 @@ fn statuses_are_those_that_the_help_promises() {
         assert_eq!(status(&["exec", "a", "true"]), 255);
         assert_eq!(status(&["supervise", &file("")]), 4);
     }
+    if !Path::new("/dev/adeos").exists() {
+        for verb in [&["list"][..], &["show", "a"], &["stat"]] {
+            assert_eq!(status(&[&["bridge"], verb].concat()), 4);
+        }
+    }
+    assert_eq!(status(&["bridge"]), 2);
+    assert_eq!(status(&["bridge", "show"]), 2);
     assert_eq!(status(&["supervise", &file(CONFLICT)]), 1);
     assert_eq!(status(&["supervise", "/no/such/file"]), 1);
     assert_eq!(status(&["supervise", "--no-such-option"]), 2);
@@ -130,8 +137,12 @@ fn pages_and_completions_are_made() {
     for word in ["SIGHUP", "Exit status", "another supervisor", "json"] {
         assert!(page.contains(word), "{word}: {page}");
     }
+    for verb in ["list", "show", "stat"] {
+        let page = folder.path().join(format!("vnode-bridge-{verb}.1"));
+        assert!(fs::read_to_string(page).unwrap().contains("json"));
+    }
     for shell in ["bash", "zsh", "fish"] {
         let script = String::from_utf8(vnode(&["completions", shell]).stdout).unwrap();
-        assert!(script.contains("supervise"));
+        assert!(script.contains("supervise") && script.contains("bridge"));
     }
 }

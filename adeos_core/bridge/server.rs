@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Root: what takes its time. Memory for new bridges is found and scrubbed, that of old ones is
+//! scrubbed and given back, and users that could not be told are told later. One thread, so that
+//! the one that takes messages waits for none of it.
+//!
+//! Lock order: `UNSCRUBBED`, the table, the pool. It is held while memory is scrubbed.
+
+use super::root;
+use super::service;
+use super::{
+    Id,
+    Spec, //
+};
+use crate::core_state::Core;
+use crate::dsp::Request as Message;
+use crate::kthread::Body;
+use crate::pool::Region;
+use adeos_proto::bridge::request::{
+    Answer,
+    GrantRecord,
+    Request, //
+};
+use kernel::prelude::*;
+use kernel::sync::Arc;
+
+/// Time between two tries to tell a user whose mailbox is full.
+const REPEAT_MS: u32 = 10;
+/// Time between two looks when nobody wants anything.
+const IDLE_MS: u32 = 1000;
+
+/// A bridge that waits for memory, and who waits for the answer.
+pub(crate) struct Wanted {
+    pub(super) id: Id,
+    pub(super) size: u64,
+    pub(super) message: Message,
+}
+
+kernel::sync::global_lock! {
+    // SAFETY: `init_statics` is called in the module's initialisation, before any other use.
+    unsafe(uninit) static UNSCRUBBED: Mutex<KVec<Region>> = KVec::new();
+}
+
+/// Prepares the statics of this file.
+pub(crate) fn init_statics() {
+    // SAFETY: Called once, from the module's initialisation.
+    unsafe { UNSCRUBBED.init() };
+}
+
+/// What the server's thread runs.
+pub(super) struct Server(pub(super) Arc<Core>);
+
+impl Body for Server {
+    fn round(&self) {
+        let core = &self.0;
+        let all_are_told = root::tell_users(core);
+        core.bridges()
+            .work
+            .wait_ms(if all_are_told { IDLE_MS } else { REPEAT_MS });
+        reclaim(core);
+        while let Some(wanted) = next_wanted(core) {
+            let found = provide(core, wanted.id, wanted.size);
+            let reply = found.map(|()| GrantRecord::done(wanted.id));
+            service::reply(core, &wanted.message, reply);
+        }
+    }
+
+    fn wake(&self) {
+        self.0.bridges().work.raise();
+    }
+}
+
+/// The oldest bridge that waits for memory.
+fn next_wanted(core: &Core) -> Option<Wanted> {
+    core.bridges().wanted.lock().remove(0).ok()
+}
+
+/// Has the server find memory for a bridge that is reserved; its reply ends the request.
+pub(super) fn want(core: &Core, wanted: Wanted) -> Result {
+    core.bridges().wanted.lock().push(wanted, GFP_KERNEL)?;
+    core.bridges().work.raise();
+    Ok(())
+}
+
+/// Creates a bridge of the root's own. Process context.
+pub(super) fn create(core: &Arc<Core>, spec: &Spec) -> Result<Id> {
+    let own = core.own_life();
+    match root::serve(core, own, &Request::Create(*spec))? {
+        Answer::NeedsMemory(id, size) => provide(core, id, size).map(|()| id),
+        _ => Err(EINVAL),
+    }
+}
+
+/// Finds memory for a bridge that is reserved, and fills it with zeros (BR-11); the name is free
+/// again when there is none.
+fn provide(core: &Arc<Core>, id: Id, size: u64) -> Result {
+    let found = Region::request(core, size, Region::ANYWHERE);
+    let found = found.and_then(|region| region.scrub().map(|()| region));
+    root::change(core, |table| match found {
+        Ok(region) => {
+            table.provide(id, region.range()).map_err(root::errno)?;
+            region.keep();
+            Ok(())
+        }
+        Err(error) => {
+            // The creator may have died meanwhile, and the bridge with it.
+            let _ = table.cancel(id);
+            Err(error)
+        }
+    })
+}
+
+/// Says that a bridge gets no memory after all.
+pub(super) fn cancel(core: &Core, id: Id) {
+    // The creator may have died meanwhile, and the bridge with it.
+    let _ = root::change(core, |table| table.cancel(id));
+}
+
+/// Scrubs and gives back all memory that no bridge wants any more. When it returns, what anybody
+/// else had begun is done as well. Process context.
+pub(crate) fn reclaim(core: &Arc<Core>) {
+    let mut unscrubbed = UNSCRUBBED.lock();
+    unscrubbed.retain(|region| region.scrub().is_err());
+    while unscrubbed.reserve(1, GFP_KERNEL).is_ok() {
+        let Some(range) = root::reclaim() else {
+            return;
+        };
+        give_back_to(&mut unscrubbed, Region::adopt(core, range));
+    }
+}
+
+/// Scrubs and gives back memory that holds what others must not see. Process context.
+pub(crate) fn give_back(region: Region) {
+    let mut unscrubbed = UNSCRUBBED.lock();
+    give_back_to(&mut unscrubbed, region);
+}
+
+fn give_back_to(unscrubbed: &mut KVec<Region>, region: Region) {
+    if region.scrub().is_ok() {
+        return;
+    }
+    // It is tried again with the next memory that comes back. Without room to remember that, it is
+    // kept rather than lent.
+    let pushed = match unscrubbed.reserve(1, GFP_KERNEL) {
+        Ok(()) => unscrubbed
+            .push_within_capacity(region)
+            .map_err(|full| full.0),
+        Err(_) => Err(region),
+    };
+    if let Err(region) = pushed {
+        let range = region.keep();
+        pr_err!(
+            "a bridge's memory at {:#x} cannot be scrubbed\n",
+            range.base()
+        );
+    }
+}
+
+/// Gives up what could not be scrubbed, when the pool itself goes.
+pub(super) fn end() {
+    UNSCRUBBED.lock().clear();
+}

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Linux's stage: portals that are delivered in process context, each by a work item of its own.
+//!
+//! Work items and not a thread of ours, for three things that they have and a thread would have to
+//! be given. A wake-up is not lost: an item that is queued while it runs runs again, for its
+//! pending bit is cleared by a full barrier before its function starts. A handler that sleeps holds
+//! up no other portal. And `cancel_work_sync` is what the release of a portal needs. What is to be
+//! delivered is in the held words all the time; the item only says that somebody is to look.
+
+use super::{
+    handlers,
+    local, //
+};
+use crate::core_state::Core;
+use crate::work::{
+    Queue,
+    Work, //
+};
+use adeos_proto::id::VnodeId;
+use adeos_proto::layout::PORTALS;
+use adeos_proto::portal::statistics::count_delivery;
+use adeos_proto::portal::{
+    self,
+    Number,
+    Stage, //
+};
+use kernel::prelude::*;
+
+/// The work items of all portals. Those that are queued run before it is dropped.
+pub(crate) struct Deferral {
+    portals: KVec<Pin<KBox<Work>>>,
+    #[cfg(CONFIG_ADEOS)]
+    turn: Pin<KBox<Work>>,
+    /// Dropped after the items.
+    queue: Queue,
+}
+
+impl Deferral {
+    /// Makes them. Process context. ENOMEM.
+    pub(crate) fn new() -> Result<Self> {
+        let mut portals = KVec::with_capacity(PORTALS, GFP_KERNEL)?;
+        for number in 0..PORTALS {
+            let work = KBox::pin_init(Work::new(deliver, number), GFP_KERNEL)?;
+            portals.push(work, GFP_KERNEL)?;
+        }
+        Ok(Self {
+            portals,
+            #[cfg(CONFIG_ADEOS)]
+            turn: KBox::pin_init(Work::new(super::vector::take_turn, 0), GFP_KERNEL)?,
+            queue: Queue::new(c"adeos_portals")?,
+        })
+    }
+
+    /// Has these portals delivered. Any context but NMIs.
+    pub(super) fn queue(&self, portals: u64) {
+        for number in Number::all_of(portals) {
+            if let Some(work) = self.portals.get(number.index()) {
+                self.queue.add(work);
+            }
+        }
+    }
+
+    /// Ends the delivery of a portal that is masked, and waits for its handler.
+    pub(super) fn cancel(&self, number: Number) {
+        if let Some(work) = self.portals.get(number.index()) {
+            work.cancel();
+        }
+    }
+
+    /// Asks Linux for its turn (proto/portal/pace.rs). It comes when a thread gets to run.
+    #[cfg(CONFIG_ADEOS)]
+    pub(super) fn ask_for_turn(&self) {
+        self.queue.add(&self.turn);
+    }
+
+    /// Ends what [`Self::ask_for_turn`] began; it is not called any more.
+    #[cfg(CONFIG_ADEOS)]
+    pub(super) fn cancel_turn(&self) {
+        self.turn.cancel();
+    }
+}
+
+/// What a portal's item runs.
+fn deliver(number: usize) {
+    let Some(number) = u32::try_from(number).ok().and_then(Number::new) else {
+        return;
+    };
+    Core::with_in_interrupt(|core| {
+        for from in VnodeId::all() {
+            if portal::claim(&local(), from, Stage::Linux, number.bit()) != 0 {
+                count_delivery(&local(), number);
+                handlers::run_deferred(core, from, number);
+            }
+        }
+    });
+}

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The distributed sharing protocol: what its caller in a kernel relies on beside requests and
+//! turns.
+//!
+//! Numbers are those of docs/dsp.md.
+
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test ends at the first thing that is wrong"
+)]
+
+#[path = "support/cells.rs"]
+#[expect(dead_code, reason = "no CPU dies in the middle of a store here")]
+mod cells;
+#[path = "support/cluster.rs"]
+mod cluster;
+#[path = "support/echo.rs"]
+mod echo;
+
+use adeos_proto::dsp::{Dsp, Event, Outcome, Payload, Refusal, SendError};
+use cluster::{life, Cluster};
+use echo::{echoing, payload, vnode, ECHO};
+
+/// DS-54: what is held stays in its ring, and costs neither others nor itself anything.
+#[test]
+fn a_sender_that_is_held_keeps_its_messages_and_its_order() {
+    let mut cluster = echoing(2);
+    let root = life(0, 1);
+    let tell = |cluster: &mut Cluster, from: usize, text: &[u8]| {
+        let Cluster { mail, nodes, .. } = cluster;
+        let dsp = &mut nodes[from].as_mut().unwrap().dsp;
+        dsp.tell(mail, root, ECHO, &payload(text))
+    };
+    let from = |event: &Event| match event {
+        Event::Told { from, payload, .. } => (from.vnode, payload.as_slice().to_vec()),
+        other => panic!("nobody said {other:?}"),
+    };
+    cluster.dsp(0).hold(vnode(1));
+    for number in 0..48u8 {
+        tell(&mut cluster, 1, &[number]).unwrap();
+    }
+    assert_eq!(tell(&mut cluster, 1, b"full"), Err(SendError::Full));
+    tell(&mut cluster, 2, b"other").unwrap();
+    let events = cluster.turn(0);
+    let seen: Vec<_> = events.iter().map(from).collect();
+    assert_eq!(seen, [(vnode(2), b"other".to_vec())]);
+    assert_eq!(cluster.turn(0), []);
+
+    cluster.dsp(0).release(vnode(1));
+    let seen: Vec<_> = cluster.turn(0).iter().map(from).collect();
+    let sent: Vec<_> = (0..48u8).map(|number| (vnode(1), vec![number])).collect();
+    assert_eq!(seen, sent);
+}
+
+/// DS-54: the next life of a vnode is not held for what the last one did.
+#[test]
+fn a_hold_ends_with_the_life() {
+    let mut cluster = echoing(1);
+    cluster.dsp(0).hold(vnode(1));
+    cluster.die(1);
+    cluster.start(1, 2);
+    cluster.look(0);
+    cluster.look(1);
+    let Cluster { mail, nodes, .. } = &mut cluster;
+    let dsp = &mut nodes[1].as_mut().unwrap().dsp;
+    dsp.tell(mail, life(0, 1), ECHO, &Payload::EMPTY).unwrap();
+    assert_eq!(cluster.turn(0).len(), 1);
+}
+
+/// DS-14, DS-31: an end that was made before it was known whose it is, speaks as that life.
+#[test]
+fn an_end_speaks_as_the_life_that_it_has_taken_on() {
+    let mut cluster = echoing(1);
+    let Cluster {
+        mail,
+        nodes,
+        publisher,
+        ..
+    } = &mut cluster;
+    let dsp = &mut nodes[0].as_mut().unwrap().dsp;
+    *dsp = Dsp::new(life(3, 9), 0);
+    dsp.take_on(life(0, 1), 77);
+    dsp.on_view(publisher.view());
+    let asked = dsp.request(mail, life(1, 1), ECHO, &Payload::EMPTY, 9);
+    assert_eq!(asked.map(|cookie| cookie.0), Ok(77));
+    assert_eq!(cluster.turn(1).len(), 1);
+}
+
+/// DS-41: a request whose service went before it was looked at ends like one that came later.
+#[test]
+fn a_request_that_was_handed_out_can_still_be_refused() {
+    let mut cluster = echoing(1);
+    let Cluster { mail, nodes, .. } = &mut cluster;
+    let dsp = &mut nodes[0].as_mut().unwrap().dsp;
+    dsp.request(mail, life(1, 1), ECHO, &Payload::EMPTY, 1_000)
+        .unwrap();
+    let events = cluster.turn(1);
+    let [Event::Asked { request, .. }] = events[..] else {
+        panic!("one request was sent");
+    };
+    let Cluster { mail, nodes, .. } = &mut cluster;
+    let dsp = &mut nodes[1].as_mut().unwrap().dsp;
+    assert_eq!(dsp.unregister(ECHO), Some(7));
+    assert_eq!(dsp.take_pushed(), 0);
+    dsp.refuse(mail, &request);
+    assert_eq!((dsp.take_pushed(), dsp.take_pushed()), (1 << 0, 0));
+    let events = cluster.turn(0);
+    let [Event::Ended(ended)] = events[..] else {
+        panic!("one refusal ends one request");
+    };
+    assert_eq!(ended.outcome, Outcome::Refused(Refusal::Service));
+}
