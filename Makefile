@@ -17,7 +17,7 @@ export ADEOS_CACHE KSRC RUST_LIB_SRC ACCEL
 # Kernels, modules and archives depend on more than the times of files, so the
 # scripts decide what there is to do. They are fast when that is nothing.
 .PHONY: help setup doctor kernel modules tools rootfs build demo shell run \
-	check check-debug check-long bench test fmt clean distclean
+	check check-debug check-long bench fuzz test fmt clean distclean
 
 help: ## Lists the targets
 	@echo 'A cluster of Linux kernels in one machine. From nothing: make demo'
@@ -67,12 +67,17 @@ check-debug: ## The cluster's tests on kernels with lockdep, KASAN and the like
 	@$(MAKE) --no-print-directory build VARIANT=plain
 	@ADEOS_VARIANT=debug selftests/run
 
-check-long: check ## That, a thousand starts, and check-debug
+check-long: check ## That, a thousand starts, ten minutes of fuzzing, and check-debug
+	@scripts/fuzz --seconds 100
 	@ROUNDS=1000 selftests/run selftests/020-conserve.sh
 	@$(MAKE) --no-print-directory check-debug
 
 bench: build ## Figures, each against what one would pick instead
 	@scripts/bench
+
+fuzz: ## Hostile input for all that reads shared memory, a minute for each reader
+	@scripts/setup tests
+	@scripts/fuzz --seconds 60
 
 test: ## The tests that need no cluster
 	@scripts/setup tests

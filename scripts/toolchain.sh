@@ -3,11 +3,11 @@
 # What the project is built with: names, versions and places. Sourced behind lib.sh by setup,
 # doctor and kernel, so that they never disagree.
 
-# Debian packages. libelf and openssl are for tools of the kernel's build.
+# Debian packages. libelf and openssl are for tools of the kernel's build, g++ for libFuzzer.
 packages=(
     "clang-$llvm" "lld-$llvm" "llvm-$llvm" "libclang-$llvm-dev"
     dwarves flex bison libelf-dev libssl-dev bc cpio kmod rsync lz4 xz-utils patch perl
-    make gcc libc6-dev ccache busybox-static qemu-system-x86 shellcheck debian-archive-keyring
+    make gcc g++ libc6-dev ccache busybox-static qemu-system-x86 shellcheck debian-archive-keyring
 )
 
 # Linux is built from this series; any release of it will do.
@@ -22,6 +22,7 @@ rustc_minimum=1.88
 # nextest for 1.87; later ones for more than the minimum above.
 bindgen_version=0.72.1
 nextest_version=0.9.108
+fuzz_version=0.13.0
 
 # What a cold build writes, in GiB; and the memory without which the demonstration does not begin:
 # its machine has 4 GiB, and Linux gives no program more than memory and swap together.
