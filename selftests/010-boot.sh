@@ -153,11 +153,18 @@ at_once() {
 }
 
 # portals NAME: how many interrupts for portals a kernel has sent, and how many raises of the
-# channels' portal it has taken.
+# channels' portal, number 1, it has taken.
 portals() {
     show='cat /sys/kernel/debug/adeos/portals'
     [ "$1" = root ] || show="on $1 $show"
-    $show | sed -n -e 's/^raised .* interrupts //p' -e 's/^portal 1 taken //p' | xargs
+    $show | awk '
+        $1 == "portal" {
+            for (at = 6; at < NF; at += 2) {
+                if ($at == "interrupting") sent += $(at + 1)
+                if ($2 == 1 && $at == "delivered") taken = $(at + 1)
+            }
+        }
+        END { print sent + 0, taken + 0 }'
 }
 
 # CA-60. Both sides have to interrupt each other in every command: the vnode's one CPU runs programs between

@@ -112,14 +112,14 @@ disobeys() {
     isnt "$(boot_id one)" "$one" 'restart --force: it is another one'
 }
 
-# count WHAT: a number of the root's portals, by the word before it.
+# count WHAT: a number of the notice portal, number 0, in the root, by the word before it.
 count() {
-    sed -n "s/.*\<$1 \([0-9]*\).*/\1/p" /sys/kernel/debug/adeos/portals
+    sed -n "s/^portal 0 .*\<$1 \([0-9]*\).*/\1/p" /sys/kernel/debug/adeos/portals
 }
 
-# asked: what the root has raised and how often it has interrupted for it since that was noted.
+# asked: how often the root has raised it, and interrupted for it, since that was noted.
 asked() {
-    echo "$(($(count raised) - raised)) $(($(count interrupts) - interrupts))"
+    echo "$(($(count sent) - sent)) $(($(count interrupting) - interrupting))"
 }
 
 # A vnode whose only CPU runs a loop with preemption off has no watch that looks at its inbox by
@@ -129,8 +129,8 @@ interrupts() {
     check 'a vnode whose programs and threads stand still' \
         eventually 10 says one 'direct entry SOFTLOCKUP'
     refuses 'has not shut down' 'it cannot be asked to stop' vnode stop one --timeout 1
-    raised=$(count raised)
-    interrupts=$(count interrupts)
+    sent=$(count sent)
+    interrupting=$(count interrupting)
     for _ in 1 2 3; do
         vnode stop one --timeout 1 >/tmp/said 2>&1
     done
