@@ -32,7 +32,7 @@ use adeos_proto::clock::{
     Rate,
     Sample, //
 };
-use adeos_proto::id::VnodeId;
+use adeos_proto::id::{VnodeId, MAX_VNODES};
 use kernel::fmt;
 use kernel::prelude::*;
 use kernel::sync::atomic::{
@@ -51,12 +51,15 @@ const SERVICE: u16 = 0x0001;
 const QUESTION_NS: u64 = 2_000_000;
 /// How long it answers one vnode, whose questions may come slowly: others wait for the same thread.
 const EXCHANGE_NS: u64 = 10_000_000;
+/// Each vnode gets one exchange in this time: an announcement costs it less than it costs the root.
+const EVERY_NS: u64 = 250_000_000;
 /// How long a vnode waits for the first answer, while the root comes to it. It looks now and then.
 const FIRST_ANSWER_NS: u64 = 100_000_000;
 const LOOK_EVERY: Delta = Delta::from_micros(50);
 /// How long it looks for an answer without a pause.
 const ANSWER_NS: u64 = 10_000_000;
-/// How long it waits after it had none.
+/// How long it waits until the next exchange, when that was cut short, and when there was none.
+const NEXT_NS: u64 = 300_000_000;
 const PAUSE_NS: u64 = 1_000_000_000;
 
 /// Samples that make an offset. The first one of each exchange is not counted: the root may not have
@@ -97,6 +100,8 @@ pub(crate) struct Clock {
     /// What has been measured so far.
     #[pin]
     measured: Mutex<Measured>,
+    /// Root: when each vnode may have its next exchange.
+    due_ns: [Atomic<u64>; MAX_VNODES],
     /// Root: what publishes the clock.
     #[pin]
     publisher: Mutex<Option<Publisher>>,
@@ -109,6 +114,7 @@ impl Clock {
             ticks: Atomic::new(0),
             error_ticks: Atomic::new(if is_root { 0 } else { u64::MAX }),
             next_ns: Atomic::new(0),
+            due_ns: [const { Atomic::new(0) }; MAX_VNODES],
             measured <- kernel::new_mutex!(Measured::new(), "adeos:clock_measured"),
             publisher <- kernel::new_mutex!(None, "adeos:clock"),
         })
@@ -166,13 +172,20 @@ pub(crate) fn mend(core: &Core) {
 /// Answers a vnode's questions, for as long as they come (CK-35).
 fn answer(core: &Core, request: &Request) {
     let vnode = request.from.vnode;
+    let Some(due_ns) = core.clock().due_ns.get(vnode.index()) else {
+        return;
+    };
+    let first_ns = machine::now_ns();
+    if first_ns < due_ns.load(Relaxed) {
+        return;
+    }
+    due_ns.store(first_ns.wrapping_add(EVERY_NS), Relaxed);
     let asker = core.control().question(vnode);
     let place = core.control().answers(vnode);
     let Some(first) = exchange::announced(request.payload.as_slice()) else {
         return;
     };
     let mut answering = Answering::new(&place, first);
-    let first_ns = machine::now_ns();
     let (mut now_ns, mut last_ns) = (first_ns, first_ns);
     while now_ns.wrapping_sub(last_ns) <= QUESTION_NS
         && now_ns.wrapping_sub(first_ns) <= EXCHANGE_NS
@@ -221,11 +234,13 @@ impl Core {
                 // A counter was set, or somebody has lied: nothing of it can be relied on (CK-32).
                 *measured = Measured::new();
             }
-            if measured.samples <= before {
-                // The root has no such service, or is late: it is not asked all the time.
-                let next_ns = now_ns.wrapping_add(PAUSE_NS);
-                self.clock().next_ns.store(next_ns, Relaxed);
-            }
+            // Without a sample the root has no such service, or is late.
+            let pause_ns = match measured.samples > before {
+                true => NEXT_NS,
+                false => PAUSE_NS,
+            };
+            let next_ns = now_ns.wrapping_add(pause_ns);
+            self.clock().next_ns.store(next_ns, Relaxed);
         }
         if let Some(offset) = measured.offset() {
             self.clock().set(offset);
