@@ -5,6 +5,11 @@
  * footnote 11). kmb copies it to the vnode's low memory and fills in the data:
  * entry, parameters, stack, page tables. The CPU goes to long mode in one step
  * (SDM volume 3, section 10.8.5).
+ *
+ * There is one pass through here in a life, whoever comes first takes it. The
+ * second STARTUP of a start is dropped by a CPU that runs (section 10.4.4), but
+ * where it is kept until the CPU takes notice, as QEMU does, an INIT in between
+ * lets it begin the CPU anew, in an image that has overwritten itself.
  */
 #include <linux/linkage.h>
 #include <asm/msr-index.h>
@@ -18,6 +23,9 @@ SYM_DATA_START(kmb_trampoline)
 	cld
 	movw	%cs, %ax
 	movw	%ax, %ds
+	xorl	%ecx, %ecx
+	xchgl	%ecx, .Lpass - kmb_trampoline
+	jecxz	.Lstop
 	xorl	%ebx, %ebx
 	movw	%ax, %bx
 	shll	$4, %ebx
@@ -35,6 +43,9 @@ SYM_DATA_START(kmb_trampoline)
 	movl	$(X86_CR0_PE | X86_CR0_ET | X86_CR0_NE | X86_CR0_PG), %eax
 	movl	%eax, %cr0
 	ljmpl	*(.Lfar - kmb_trampoline)
+.Lstop:
+	hlt
+	jmp	.Lstop
 
 	.code64
 .Llong:
@@ -48,6 +59,8 @@ SYM_DATA_START(kmb_trampoline)
 	jmp	*%rax
 
 	.balign 8
+.Lpass:
+	.long	1, 0
 .Lfar:
 	.long	0, 8
 SYM_INNER_LABEL(kmb_trampoline_gdt, SYM_L_GLOBAL)

@@ -11,6 +11,7 @@
 # shellcheck source=selftests/ktap.sh
 . /selftests/ktap.sh
 
+modules=/lib/modules/$(uname -r)/adeos
 lkdtm=/sys/kernel/debug/provoke-crash/DIRECT
 
 # ends CAUSE TEXT WHAT COMMAND...: COMMAND, run in the victim, ends it for that cause, and its
@@ -109,10 +110,24 @@ early() {
     fails_early 'can not alloc memory' 'a panic before there is memory' --append mem=40M
 }
 
+# A CPU that is started again in the middle of its way into the kernel, where the image has
+# overwritten itself, halts; the machine lives (docs/control-area.md, CA-36). No vnode has written
+# to the victim's console yet.
+started_twice() {
+    for round in 1 2 3; do
+        vnode start victim --cpus 1 --memory $((128 + more))M --no-wait >/tmp/said 2>&1
+        check "start $round: the CPU is started twice" insmod "$modules/start_test.ko" vnode=2
+        rmmod start_test
+        is "$(console victim | wc -l)" 0 "start $round: its kernel says nothing"
+        check "start $round: it is taken back" vnode kill victim
+    done
+}
+
 check 'a sibling' start sibling --cpus 3 --memory $((128 + more))M
 root=$(boot_id root)
 sibling=$(boot_id sibling)
 before=$(view)
+started_twice
 two_cpus
 one_cpu
 early
