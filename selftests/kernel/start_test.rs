@@ -34,7 +34,9 @@ struct StartTest;
 impl kernel::Module for StartTest {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         let number = module_parameters::vnode.value();
-        let vnode = VnodeId::new(number).filter(|id| !id.is_root()).ok_or(EINVAL)?;
+        let vnode = VnodeId::new(number)
+            .filter(|id| !id.is_root())
+            .ok_or(EINVAL)?;
         let assignment = Core::get()?.facts(vnode)?.assignment.ok_or(ENOENT)?;
         let apic_id = assignment.apic_ids().next().ok_or(ENOENT)?;
         let page = u8::try_from(layout::low_slot(vnode) / kernel::page::PAGE_SIZE as u64)?;
