@@ -33,6 +33,7 @@ use adeos_proto::lifecycle::{
     State, //
 };
 use adeos_proto::liveness::{
+    Boot,
     Monitor,
     Verdict, //
 };
@@ -48,6 +49,7 @@ const START_CPUS: StartCpus = unsafe { StartCpus::new() };
 struct Entry {
     facts: Facts,
     monitor: Monitor<WATCHED>,
+    boot: Boot,
 }
 
 impl Entry {
@@ -57,6 +59,7 @@ impl Entry {
         let entry = Self {
             facts: Facts::EMPTY,
             monitor: Monitor::new(),
+            boot: Boot::new(),
         };
         Ok(KBox::new(entry, GFP_KERNEL)?)
     }
@@ -167,6 +170,7 @@ impl Core {
             ..Facts::EMPTY
         };
         entry.monitor.reset();
+        entry.boot = Boot::new();
         table.on(vnode, Event::Assigned)?;
         self.control().clear_slot(vnode);
         drop(table);
@@ -354,7 +358,13 @@ fn watch_beats(core: &Core, entry: &mut Entry, vnode: VnodeId, now_ns: u64) -> O
     let beat = |position: usize| slot.load_acquire(slot::BEATS + position * 4);
     let limit_ms = crate::module_parameters::silent_ms.value();
     match entry.monitor.tick(now_ns / 1_000_000, limit_ms, cpus, beat) {
-        Verdict::Unknown => None,
+        Verdict::Unknown => {
+            // Its console may be spoilt; then it says nothing.
+            let said = adeos_proto::console::written(&slot).unwrap_or(0);
+            let limit_ms = crate::module_parameters::start_timeout_ms.value();
+            let is_silent = entry.boot.tick(now_ns / 1_000_000, limit_ms, said);
+            is_silent.then_some(Event::Died(Cause::Hang))
+        }
         Verdict::Alive { silent_ms } => {
             entry.facts.silent_ms = silent_ms.min(u64::from(u32::MAX)) as u32;
             None

@@ -130,6 +130,39 @@ impl<const N: usize> Monitor<N> {
     }
 }
 
+/// Watches a vnode whose kernel has been heard of and does not beat yet: what it says on its console
+/// is the sign of its life.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Boot {
+    said: u64,
+    silent_ms: u64,
+    last_ms: Option<u64>,
+}
+
+impl Boot {
+    /// One that has seen nothing.
+    pub const fn new() -> Self {
+        Self {
+            said: 0,
+            silent_ms: 0,
+            last_ms: None,
+        }
+    }
+
+    /// Looks at how much the kernel has said so far, in bytes or any other count that moves. Whether
+    /// it has said nothing more for `limit_ms`, of which one look adds [`MAX_STEP_MS`] at most.
+    pub fn tick(&mut self, now_ms: u64, limit_ms: u32, said: u64) -> bool {
+        let passed_ms = now_ms.saturating_sub(self.last_ms.unwrap_or(now_ms));
+        self.last_ms = Some(now_ms);
+        if said == self.said {
+            self.silent_ms = self.silent_ms.saturating_add(passed_ms.min(MAX_STEP_MS));
+        } else {
+            (self.said, self.silent_ms) = (said, 0);
+        }
+        self.silent_ms >= u64::from(limit_ms)
+    }
+}
+
 impl<const N: usize> Default for Monitor<N> {
     fn default() -> Self {
         Self::new()

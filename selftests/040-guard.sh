@@ -90,6 +90,29 @@ unload() {
     is "$(view)" "$empty" 'and all is as before'
 }
 
+# A kernel that says nothing more, before its adeos_core is there to beat, is called dead
+# (docs/control-area.md, CA-53).
+silence() {
+    rmmod kmb adeos_core
+    check 'adeos_core is less patient' insmod "$modules/adeos_core.ko" start_timeout_ms=$((3000 * slow))
+    check 'and kmb comes back' insmod "$modules/kmb.ko"
+    begun=$(now_ms)
+    refuses 'is dead: hang' 'a kernel that says nothing after its boot is dead' \
+        vnode start quiet --cpus 1 --memory "${small}M" --timeout $((20 * slow)) \
+        --append 'rdinit=/bin/sleep -- 1000'
+    within $(($(now_ms) - begun)) $((3000 * slow)) $((9000 * slow)) 'after that time'
+    is "$(field quiet cause)" hang 'the root says why'
+    check 'it had come as far as its init' says quiet 'Run /bin/sleep as init'
+    check 'it is taken back' vnode kill quiet
+    check 'one that goes on is not taken for one' start one --cpus 1 --memory "${small}M"
+    sleep $((4 * slow))
+    check 'whatever it says' on one true
+    check 'it is taken back as well' vnode kill one
+    rmmod kmb adeos_core
+    insmod "$modules/adeos_core.ko"
+    check 'and all is patient again' insmod "$modules/kmb.ko"
+}
+
 # smash OFFSET BYTES: the kernel image with other bytes there, as printf writes them.
 smash() {
     cp "$kernel" $image
@@ -278,6 +301,7 @@ with_one=$(view)
 cpus
 memory
 unload
+silence
 images
 files
 faults

@@ -2,7 +2,7 @@
 
 //! When a vnode counts as alive.
 
-use adeos_proto::liveness::{Monitor, Verdict, MAX_STEP_MS, SILENT_AFTER_MS};
+use adeos_proto::liveness::{Boot, Monitor, Verdict, MAX_STEP_MS, SILENT_AFTER_MS};
 use proptest::prelude::*;
 
 const TICK_MS: u64 = 100;
@@ -33,6 +33,34 @@ fn nothing_is_known_before_the_first_beat() {
     // From the first beat of one CPU on, the others are expected to beat as well.
     let first = monitor.tick(100 * TICK_MS, SILENT_AFTER_MS, 2, |cpu| 99 + cpu as u32);
     assert_eq!(first, Verdict::Alive { silent_ms: TICK_MS });
+}
+
+/// CA-53: before the first beat whoever says something lives, and who says nothing more does not.
+#[test]
+fn a_kernel_that_boots_is_watched_by_what_it_says() {
+    let limit_ms = 5000;
+    let mut boot = Boot::new();
+    // It speaks now and then, and its console's count need not grow.
+    for (round, said) in [10, 400, 3, 4].into_iter().enumerate() {
+        for tick in 0..50 {
+            let now_ms = (round as u64 * 50 + tick) * TICK_MS;
+            assert!(!boot.tick(now_ms, limit_ms, said), "at {now_ms} ms");
+        }
+    }
+    // Its last word was heard at 15 s.
+    assert!(boot.tick(20_000, limit_ms, 4));
+    assert!(!boot.tick(20_100, limit_ms, 5));
+}
+
+/// CA-53: what one look adds at most.
+#[test]
+fn an_observer_that_did_not_run_does_not_count_against_a_kernel_that_boots() {
+    let mut boot = Boot::new();
+    assert!(!boot.tick(0, 1000, 7));
+    assert!(!boot.tick(1_000_000, 1000, 7));
+    assert!(!boot.tick(2_000_000, 1000, 7));
+    assert!(!boot.tick(3_000_000, 1000, 7));
+    assert!(boot.tick(4_000_000, 1000, 7));
 }
 
 /// CA-52: a change counts, not the value; 1200 ms.
