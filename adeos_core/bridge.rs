@@ -43,6 +43,7 @@ mod regret;
 pub(crate) mod root;
 pub(crate) mod server;
 mod service;
+mod transient;
 pub(crate) mod view;
 
 pub use adeos_proto::bridge::entry::Entry;
@@ -60,6 +61,10 @@ pub use adeos_proto::bridge::{
 };
 pub use mapped::Mapped;
 pub(crate) use service::Running;
+pub use transient::{
+    Relocation,
+    Transient, //
+};
 
 /// What an opener of a bridge does about what happens to it.
 ///

@@ -382,11 +382,70 @@ all_is_free() {
     [ "$(grep -c used /sys/kernel/debug/adeos/pool)" = 1 ]
 }
 
+# noted NAME PLACE WORD: what a requester of a transient bridge has noted.
+noted() {
+    at "$1" "cat $control" | awk -v place="$2" -v word="$3" \
+        '$1 == "transient" && $2 == place { for (i = 3; i < NF; i++) if ($i == word) print $(i + 1) }'
+}
+
+# transients: the pieces that are left are transient bridges; those between go.
+transients() {
+    number=0
+    while [ $number -lt 9 ]; do
+        b "$(owner $number)" request $number piece.$number $piece $((number + 100)) || return
+        b "$(user $number)" join $number piece.$number || return
+        number=$((number + 1))
+    done
+    for number in 0 2 4 6 8; do
+        b "$(owner "$number")" leave "$number" || return
+        b "$(user "$number")" leave "$number" || return
+    done
+    eventually 10 has_free $((10 * piece))
+}
+
+# each COMMAND...: for both requesters of each transient bridge that is left.
+each() {
+    for number in 1 3 5 7; do
+        for who in "$(owner "$number")" "$(user "$number")"; do
+            "$@" || return
+        done
+    done
+}
+
+holds() {
+    b "$who" hold "$number" $((number + 100))
+}
+
+is_told() {
+    place=$(bridge "piece.$number" memory)
+    [ "$(noted "$who" "$number" at)" = "${place%+*}" ] &&
+        [ "$(noted "$who" "$number" relocated)" = "$(bridge "piece.$number" moves)" ] &&
+        [ "$(noted "$who" "$number" wrong)" = 0 ]
+}
+
+leaves() {
+    b "$who" leave "$number"
+}
+
+# Whoever requests transient memory says what to do when it was moved, and nothing else.
+transient_memory() {
+    check 'nine transient bridges, and five of them go' transients
+    before=$(total moved)
+    check 'a bridge that fits nowhere makes its way' b root create 31 wide $((4 * piece)) "$all" stays
+    isnt "$(total moved)" "$before" 'transient bridges have moved'
+    check 'all requesters were told, and where to' eventually 5 each is_told
+    check 'and find what was written' each holds
+    check 'the bridge goes' b root close 31
+    check 'so do the transient ones' each leaves
+    check 'and leave nothing' eventually 10 has_free $((18 * piece))
+}
+
 cpu=0
 begin
 leave_room
 a_bridge_makes_its_way
 a_vnode_makes_its_way
+transient_memory
 who_refuses
 who_hangs
 who_comes_late

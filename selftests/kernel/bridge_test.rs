@@ -17,6 +17,8 @@
 //! load SLOT OFFSET, rest SLOT                                   write to it until told to rest
 //! protect KEY MODE READERS WRITERS, adopt KEY
 //! rounds KEY COUNT                                              create or open, use and close it
+//! request PLACE KEY GRANULES SEED, join PLACE KEY               a transient bridge; it is filled
+//! hold PLACE SEED, leave PLACE                                  looks at what it holds; EILSEQ. Closes it
 //! ```
 //!
 //! Reading tells of each slot in use: its bridge, whether it is mapped and where, how often it was
@@ -52,6 +54,7 @@ use kernel::sync::Arc;
 use kernel::uaccess::UserSliceReader;
 use rounds::Rounds;
 use slot::Slot;
+use transient::Requesters;
 
 #[path = "bridge_test/load.rs"]
 mod load;
@@ -59,6 +62,8 @@ mod load;
 mod rounds;
 #[path = "bridge_test/slot.rs"]
 mod slot;
+#[path = "bridge_test/transient.rs"]
+mod transient;
 
 module! {
     type: BridgeTest,
@@ -98,6 +103,7 @@ struct Control {
     core: Arc<Core>,
     slots: KVec<Arc<Slot>>,
     rounds: Rounds,
+    requesters: Pin<KBox<Requesters>>,
 }
 
 impl Control {
@@ -110,6 +116,7 @@ impl Control {
             core: Core::get()?,
             slots,
             rounds: Rounds::new(),
+            requesters: Requesters::new()?,
         })
     }
 }
@@ -127,6 +134,7 @@ fn show(control: &Control, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     for (number, slot) in control.slots.iter().enumerate() {
         slot.show(number, f)?;
     }
+    control.requesters.show(f)?;
     let (rounds, created) = control.rounds.counts();
     writeln!(f, "in all rounds {} created {}", rounds, created)
 }
@@ -151,6 +159,18 @@ fn run(control: &Control, verb: &str, words: &mut Words<'_>) -> Result {
             let key = words.key()?;
             control.rounds.run(&control.core, &key, words.number()?)
         }
+        "request" => {
+            let (place, key) = (words.number()?, words.key()?);
+            let size = words.number::<u64>()?.wrapping_mul(GRANULE);
+            let requesters = &control.requesters;
+            requesters.request(&control.core, place, key, size, words.number()?)
+        }
+        "join" => {
+            let place = words.number()?;
+            control.requesters.join(&control.core, place, &words.key()?)
+        }
+        "hold" => control.requesters.check(words.number()?, words.number()?),
+        "leave" => control.requesters.close(words.number()?),
         _ => run_on_slot(control, verb, words),
     }
 }

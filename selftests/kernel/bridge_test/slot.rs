@@ -24,7 +24,7 @@ use kernel::sync::{
 };
 
 /// Bytes that are written or compared at a time.
-const CHUNK: usize = 512;
+pub(crate) const CHUNK: usize = 512;
 
 /// What a slot does when its bridge is to be moved.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -264,7 +264,7 @@ impl Watcher for Slot {
 }
 
 /// What a chunk holds: each of its words says where it is, in a way that depends on the seed.
-fn pattern(seed: u64, offset: usize) -> [u8; CHUNK] {
+pub(crate) fn pattern(seed: u64, offset: usize) -> [u8; CHUNK] {
     let mut chunk = [0; CHUNK];
     for (word, bytes) in (offset as u64..).step_by(8).zip(chunk.chunks_exact_mut(8)) {
         let mixed = (word ^ seed.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
