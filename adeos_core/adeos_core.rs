@@ -34,6 +34,7 @@ mod machine;
 mod mapping;
 mod members;
 mod mover;
+pub mod pipeline;
 mod pool;
 mod portal;
 mod quarantine;
@@ -61,6 +62,7 @@ pub use mapping::{
     Mapping,
     Part, //
 };
+pub use pipeline::InStage;
 pub use pool::{
     Region,
     Usage, //
@@ -68,7 +70,6 @@ pub use pool::{
 pub use portal::{
     Delivery,
     Handler,
-    InStage,
     Portal, //
 };
 
@@ -94,7 +95,7 @@ module! {
         },
         start_timeout_ms: u32 {
             default: 30_000,
-            description: "Time in ms within which the kernel of a started vnode has to give a first sign of life",
+            description: "Time in ms within which a started vnode has to give a sign of life, its first and each further one until it beats",
         },
     },
 }
@@ -113,10 +114,11 @@ struct AdeosCore {
     courier: kthread::Kthread<dsp::Courier>,
     locks: events::Subscription,
     #[cfg(CONFIG_ADEOS)]
-    vector: portal::Vector,
+    vectors: pipeline::Vectors,
     substitutes: Option<unpatched::Substitutes>,
     beats: beat::Beats,
     portals: [Portal; 4],
+    hotplug: pipeline::Hotplug,
     veto: Option<cpu::Veto>,
     published: core_state::Published,
 }
@@ -139,6 +141,7 @@ impl kernel::InPlaceModule for AdeosCore {
             } else {
                 None
             };
+            let hotplug = pipeline::Hotplug::new()?;
             let portals = [
                 own_portal(layout::portal::NOTICE, "notice", watch::on_notice)?,
                 own_portal(layout::portal::CHANNEL, "channel", watch::on_channel)?,
@@ -152,7 +155,7 @@ impl kernel::InPlaceModule for AdeosCore {
                 Some(unpatched::Substitutes::register()?)
             };
             #[cfg(CONFIG_ADEOS)]
-            let vector = portal::Vector::take()?;
+            let vectors = pipeline::Vectors::take()?;
             portal::stage::run_in_thread(&core);
             let locks = lock::subscribe()?;
             let body = Arc::new(dsp::Courier(core.clone()), GFP_KERNEL)?;
@@ -182,10 +185,11 @@ impl kernel::InPlaceModule for AdeosCore {
                 courier,
                 locks,
                 #[cfg(CONFIG_ADEOS)]
-                vector,
+                vectors,
                 substitutes,
                 beats,
                 portals,
+                hotplug,
                 veto,
                 published,
             }))
@@ -193,18 +197,26 @@ impl kernel::InPlaceModule for AdeosCore {
     }
 }
 
-/// EINVAL for a parameter that would call every vnode dead: a look at its beats that comes late adds
-/// as much as `MAX_STEP_MS` to a silence.
+/// EINVAL for a parameter that would call every vnode dead: a look at its signs of life that comes late
+/// adds as much as `MAX_STEP_MS` to a silence.
 fn check_parameters() -> Result {
     let least = 2 * adeos_proto::liveness::MAX_STEP_MS;
-    let silent_ms = module_parameters::silent_ms.value();
-    if u64::from(silent_ms) < least {
-        pr_err!(
-            "silent_ms={} is too short: at least {} it has to be\n",
-            silent_ms,
-            least
-        );
-        return Err(EINVAL);
+    for (name, ms) in [
+        ("silent_ms", module_parameters::silent_ms.value()),
+        (
+            "start_timeout_ms",
+            module_parameters::start_timeout_ms.value(),
+        ),
+    ] {
+        if u64::from(ms) < least {
+            pr_err!(
+                "{}={} is too short: at least {} it has to be\n",
+                name,
+                ms,
+                least
+            );
+            return Err(EINVAL);
+        }
     }
     Ok(())
 }

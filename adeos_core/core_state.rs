@@ -11,6 +11,7 @@ use crate::kthread::Event;
 use crate::lock::Locks;
 use crate::machine::Identity;
 use crate::members::Roster;
+use crate::pipeline::Pipeline;
 use crate::pool::Pool;
 use crate::portal::deferral::Deferral;
 use crate::views::Follower;
@@ -54,6 +55,9 @@ pub struct Core {
     channel_lock: Mutex<()>,
     #[pin]
     channel_moved: CondVar,
+    /// Who is offered interrupts.
+    #[pin]
+    pipeline: Pipeline,
     /// What delivers portals in process context.
     deferral: Deferral,
     /// How this kernel's counter goes with the root's.
@@ -99,6 +103,7 @@ impl Core {
         pool: KBox<Pool>,
     ) -> Result<Arc<Self>> {
         let table = Table::new()?;
+        let pipeline = Pipeline::new()?;
         let deferral = Deferral::new()?;
         let me = Life {
             vnode: identity.vnode,
@@ -123,6 +128,7 @@ impl Core {
                 clock <- clock,
                 channel_lock <- kernel::new_mutex!((), "adeos:channel"),
                 channel_moved <- kernel::new_condvar!("adeos:channel_moved"),
+                pipeline <- pipeline,
                 deferral,
                 follower <- kernel::new_mutex!(Follower::new(me), "adeos:follower"),
                 subscribers <- kernel::new_mutex!(Subscribers::new(), "adeos:subscribers"),
@@ -146,7 +152,8 @@ impl Core {
     pub(crate) fn with_in_interrupt(with: impl FnOnce(&Self)) {
         let address = CURRENT.load(Acquire) as *const Self;
         // SAFETY: `Published` keeps the core alive while the address is set, and whoever calls
-        // this (the portals' vector and work items, the callbacks of `unpatched.rs`) is unregistered,
+        // this (the interrupts' entry, the portals' work items, the CPUs' callbacks of the pipeline, those
+        // of `unpatched.rs`) is unregistered,
         // with a wait for those that still run, before `Published` is dropped.
         if let Some(core) = unsafe { address.as_ref() } {
             with(core);
@@ -193,6 +200,10 @@ impl Core {
 
     pub(crate) fn channel_moved(&self) -> &CondVar {
         &self.channel_moved
+    }
+
+    pub(crate) fn pipeline(&self) -> &Pipeline {
+        &self.pipeline
     }
 
     pub(crate) fn deferral(&self) -> &Deferral {

@@ -125,16 +125,31 @@ impl StartCpus {
 
 /// Interrupts a CPU of any kernel with the portals' vector.
 pub(crate) fn send_portal(apic_id: u32) {
+    send(apic_id, adeos_proto::layout::PORTAL_VECTOR as u8);
+}
+
+/// Interrupts a CPU of this kernel by a vector that the pipeline takes there, or Linux if nobody
+/// does, after `before`. ENODEV for a CPU that is not online. Any context but NMIs.
+pub(crate) fn interrupt_after(cpu: u32, vector: u8, before: impl FnOnce()) -> Result {
+    // A CPU goes offline while all others wait with interrupts on: not before this is over.
+    let _disabled = kernel::interrupt::local_interrupt_disable();
+    let apic_id = apic_id(cpu).filter(|_| is_online(cpu)).ok_or(ENODEV)?;
+    before();
+    send(apic_id, vector);
+    Ok(())
+}
+
+fn send(apic_id: u32, vector: u8) {
     #[cfg(CONFIG_ADEOS)]
     // SAFETY: The vector is the portals' own in every kernel of the machine, and harmless where
-    // nobody listens.
+    // nobody listens; or it goes to a CPU of this kernel, which takes it or finds it spurious.
     unsafe {
-        ffi::adeos_send_portal(apic_id)
+        ffi::adeos_send_interrupt(apic_id, vector)
     };
     #[cfg(not(CONFIG_ADEOS))]
     // SAFETY: As above.
     unsafe {
-        ffi::adeos_icr_write(ICR_FIXED | adeos_proto::layout::PORTAL_VECTOR, apic_id)
+        ffi::adeos_icr_write(ICR_FIXED | u32::from(vector), apic_id)
     };
 }
 

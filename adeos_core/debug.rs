@@ -57,10 +57,11 @@ impl Drop for Views {
 type Show = fn(&Core, &mut fmt::Formatter<'_>) -> fmt::Result;
 
 /// The files, by name.
-const VIEWS: [(&CStr, Show); 8] = [
+const VIEWS: [(&CStr, Show); 9] = [
     (c"vnodes", show_vnodes),
     (c"pool", show_pool),
     (c"portals", show_portals),
+    (c"pipeline", crate::pipeline::show),
     (c"members", show_members),
     (c"dsp", show_dsp),
     (c"bridges", crate::bridge::view::show),

@@ -28,10 +28,8 @@ pub use adeos_proto::dsp::{
 };
 
 use crate::core_state::Core;
-use crate::portal::{
-    Delivery,
-    InStage, //
-};
+use crate::pipeline::InStage;
+use crate::portal::Delivery;
 use adeos_proto::dsp::{
     self as protocol,
     Outcome,

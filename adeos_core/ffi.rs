@@ -62,6 +62,9 @@ extern "C" {
     pub(crate) fn adeos_pool_range(n: u32, base: *mut u64, size: *mut u64) -> bool;
     pub(crate) fn adeos_lapic_khz() -> u32;
     pub(crate) fn adeos_shorthand_enabled() -> bool;
-    pub(crate) fn adeos_send_portal(apic_id: u32);
-    pub(crate) fn adeos_set_portal_handler(handler: Option<unsafe extern "C" fn()>) -> i32;
+    pub(crate) fn adeos_send_interrupt(apic_id: u32, vector: u8);
+    pub(crate) fn adeos_vector_is_free(vector: u32) -> bool;
+    pub(crate) fn adeos_set_interrupt_handler(
+        handler: Option<unsafe extern "C" fn(u32) -> bool>,
+    ) -> i32;
 }

@@ -7,8 +7,8 @@
 //! never lost, and raises that come before the handler ran are one. What may be done where is
 //! proto/portal.rs; docs/bridges-and-portals.md, section 3, is the specification.
 //!
-//! Handlers run in one of two stages: [`stage`], in the interrupt itself, or [`deferral`], when
-//! Linux comes to it. Lock order: `TABLE` is a leaf, of process context.
+//! Handlers run in one of two stages of the pipeline: [`stage`], in Adeos's, or by what Linux's stage
+//! starts, [`deferral`], when Linux comes to it. Lock order: `TABLE` is a leaf, of process context.
 
 use crate::control::Control;
 use crate::core_state::Core;
@@ -46,16 +46,15 @@ use kernel::sync::Arc;
 pub(crate) mod deferral;
 mod handlers;
 pub(crate) mod stage;
-#[cfg(CONFIG_ADEOS)]
-mod vector;
 
 pub use handlers::{
     Delivery,
     Handler, //
 };
-pub use stage::InStage;
-#[cfg(CONFIG_ADEOS)]
-pub(crate) use vector::Vector;
+pub(crate) use stage::{
+    in_linux,
+    on_interrupt, //
+};
 
 /// What this kernel keeps of portals to itself.
 static LOCAL: [Atomic<u64>; local::SIZE / 8] = [const { Atomic::new(0) }; local::SIZE / 8];

@@ -9,11 +9,11 @@ use crate::core_state::Core;
 use crate::ffi;
 use crate::kthread::Body;
 use crate::machine;
+use crate::pipeline::InStage;
 use crate::portal::{
     self,
     stage,
-    Delivery,
-    InStage, //
+    Delivery, //
 };
 use adeos_proto::id::VnodeId;
 use adeos_proto::layout::{

@@ -146,8 +146,8 @@ impl Log {
     }
 }
 
-/// The state of one CPU.
-#[derive(Debug)]
+/// The state of one CPU. A clone is for looking at.
+#[derive(Clone, Debug)]
 pub struct Pipeline {
     logs: [Log; STAGES],
     /// Stages whose log has something.

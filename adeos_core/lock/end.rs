@@ -12,10 +12,8 @@ use crate::bridge::Mapped;
 use crate::core_state::Core;
 use crate::kthread::Event;
 use crate::machine;
-use crate::portal::{
-    self,
-    InStage, //
-};
+use crate::pipeline::InStage;
+use crate::portal;
 use crate::raw_spin_lock::RawSpinLock;
 use crate::semaphore::Semaphore;
 use adeos_proto::id::Life;

@@ -9,10 +9,8 @@ use crate::bridge::Mapped;
 use crate::core_state::Core;
 use crate::events::Subscription;
 use crate::machine::Identity;
-use crate::portal::{
-    Delivery,
-    InStage, //
-};
+use crate::pipeline::InStage;
+use crate::portal::Delivery;
 use crate::raw_spin_lock::RawSpinLock;
 use adeos_proto::id::{
     Life,

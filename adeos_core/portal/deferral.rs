@@ -26,11 +26,17 @@ use adeos_proto::portal::{
     Stage, //
 };
 use kernel::prelude::*;
+use kernel::sync::atomic::{
+    Atomic,
+    Full,
+    Relaxed, //
+};
 
 /// The work items of all portals. Those that are queued run before it is dropped.
 pub(crate) struct Deferral {
     portals: KVec<Pin<KBox<Work>>>,
-    #[cfg(CONFIG_ADEOS)]
+    /// Portals that were left to Linux's stage and not queued yet, as bits.
+    left: Atomic<u64>,
     turn: Pin<KBox<Work>>,
     /// Dropped after the items.
     queue: Queue,
@@ -46,8 +52,8 @@ impl Deferral {
         }
         Ok(Self {
             portals,
-            #[cfg(CONFIG_ADEOS)]
-            turn: KBox::pin_init(Work::new(super::vector::take_turn, 0), GFP_KERNEL)?,
+            left: Atomic::new(0),
+            turn: KBox::pin_init(Work::new(super::stage::take_turn, 0), GFP_KERNEL)?,
             queue: Queue::new(c"adeos_portals")?,
         })
     }
@@ -61,6 +67,19 @@ impl Deferral {
         }
     }
 
+    /// Leaves these portals to Linux's stage, which is to be offered an interrupt after this.
+    pub(super) fn leave(&self, portals: u64) {
+        let mut seen = self.left.load(Relaxed);
+        while let Err(now) = self.left.cmpxchg(seen, seen | portals, Full) {
+            seen = now;
+        }
+    }
+
+    /// Has those delivered that were left. In Linux's stage.
+    pub(super) fn queue_left(&self) {
+        self.queue(self.left.xchg(0, Full));
+    }
+
     /// Ends the delivery of a portal that is masked, and waits for its handler.
     pub(super) fn cancel(&self, number: Number) {
         if let Some(work) = self.portals.get(number.index()) {
@@ -69,14 +88,13 @@ impl Deferral {
     }
 
     /// Asks Linux for its turn (proto/portal/pace.rs). It comes when a thread gets to run.
-    #[cfg(CONFIG_ADEOS)]
     pub(super) fn ask_for_turn(&self) {
         self.queue.add(&self.turn);
     }
 
     /// Ends what [`Self::ask_for_turn`] began; it is not called any more.
     #[cfg(CONFIG_ADEOS)]
-    pub(super) fn cancel_turn(&self) {
+    pub(crate) fn cancel_turn(&self) {
         self.turn.cancel();
     }
 }

@@ -5,8 +5,8 @@
 //! A handler is set while its portal is masked, and cleared when none of it can run any more, so
 //! that who has claimed a raise finds the handler that it was claimed for.
 
-use super::stage::InStage;
 use crate::core_state::Core;
+use crate::pipeline::InStage;
 use adeos_proto::id::VnodeId;
 use adeos_proto::layout::PORTALS;
 use adeos_proto::portal::allocator::Portal;

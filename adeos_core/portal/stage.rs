@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The stage ahead of Linux: where portals are taken out of the inbox, and what may be done there.
+//! Adeos's stage, ahead of Linux: where portals are taken out of the inbox.
 //!
-//! It runs in the portals' interrupt; when this module is loaded; and in rounds of the watch's
+//! It runs when the portals' interrupt comes through the pipeline; when this module is loaded; and in rounds of the watch's
 //! thread, in a kernel without the patches in each, and else when something has waited for a while.
 //! So a raise that came while nobody took the interrupt waits for no other, nor does one whose
 //! sender has died before it could interrupt.
@@ -13,59 +13,68 @@ use super::{
 };
 use crate::core_state::Core;
 use crate::cpu;
-use crate::kthread::Event;
 use crate::machine;
-use adeos_proto::id::VnodeId;
+use crate::pipeline::{
+    in_thread,
+    InStage,
+    LOOK, //
+};
+use adeos_proto::pipeline::{
+    Outcome,
+    Stage, //
+};
+use adeos_proto::portal::pace::{
+    self,
+    Pace, //
+};
 use adeos_proto::portal::statistics::count_delivery;
 use adeos_proto::portal::{
     self,
     local as words,
-    pace,
     Number, //
 };
 use adeos_proto::window::Window;
-use core::marker::PhantomData;
-use kernel::types::NotThreadSafe;
-
-/// The fact that this CPU is in the stage ahead of Linux: in a hard interrupt, or in a thread with
-/// interrupts off. Handlers get it, and can do what it offers, which Linux does not notice: store
-/// and load, raise portals. All else is for a deferred handler.
-pub struct InStage<'a> {
-    core: &'a Core,
-    _this_cpu: PhantomData<NotThreadSafe>,
-}
-
-impl<'a> InStage<'a> {
-    /// Which vnode this is.
-    pub fn vnode(&self) -> VnodeId {
-        self.core.identity().vnode
-    }
-
-    /// Raises a portal of a vnode, which may be this one.
-    pub fn raise(&self, to: VnodeId, portal: Number) {
-        self.core.raise(to, portal);
-    }
-
-    /// Wakes who waits for an event. It takes locks of Linux's scheduler, and so holds only as long
-    /// as this stage is not entered while Linux has interrupts off; once it is, the waking goes
-    /// through an interrupt of Linux's own, here and nowhere else.
-    pub(crate) fn wake(&self, event: &Event) {
-        event.raise();
-    }
-
-    /// The nanokernel, for those parts of it that know what they may call here.
-    pub(crate) fn core(&self) -> &'a Core {
-        self.core
-    }
-}
+use kernel::prelude::*;
 
 /// Takes what waits in the inbox and runs the handlers of this stage, as the interrupt does, from a
-/// thread: with interrupts off, so that handlers find themselves in the same place, and in a section
-/// that the release of a portal waits for.
+/// thread, so that handlers find themselves in the same place, and in a section that the release of a
+/// portal waits for.
 pub(crate) fn run_in_thread(core: &Core) {
-    let _disabled = kernel::interrupt::local_interrupt_disable();
-    let _section = kernel::sync::rcu::read_lock();
-    run(core);
+    // Cannot be refused: Adeos's stage is registered for as long as there is a pipeline.
+    if let Err(error) = in_thread(core, |stage| stage.trigger(Stage::ADEOS, LOOK)) {
+        pr_err!("portals are not looked for (error {})\n", error.to_errno());
+    }
+}
+
+/// What Adeos's stage runs: for the portals' vector at the pace of proto/portal/pace.rs, for [`LOOK`]
+/// at once.
+pub(crate) fn on_interrupt(stage: &InStage<'_>, vector: u8) -> Outcome {
+    if vector == LOOK {
+        return run(stage);
+    }
+    let core = stage.core();
+    match pace::enter(&local()) {
+        Pace::Leave => Outcome::Taken,
+        Pace::Take => run(stage),
+        Pace::AskAndTake => {
+            core.deferral().ask_for_turn();
+            run(stage)
+        }
+    }
+}
+
+/// What Linux's stage runs when that is passed on to it.
+pub(crate) fn in_linux(stage: &InStage<'_>, _: u8) -> Outcome {
+    stage.core().deferral().queue_left();
+    Outcome::Taken
+}
+
+/// Linux's turn, in process context.
+pub(super) fn take_turn(_: usize) {
+    Core::with_in_interrupt(|core| {
+        pace::turn(&local());
+        run_in_thread(core);
+    });
 }
 
 /// Has the stage run on this CPU, or another one of this kernel. Any context.
@@ -80,23 +89,25 @@ pub(super) fn run_soon(core: &Core) {
     }
 }
 
-/// The same with interrupts off already, and in a section of RCU, as an interrupt is.
-pub(super) fn run(core: &Core) {
-    let stage = InStage {
-        core,
-        _this_cpu: PhantomData,
-    };
+/// Takes what waits in the inbox, and runs the handlers of this stage. What is Linux's is left to its
+/// stage, which it is then to be passed on to.
+fn run(stage: &InStage<'_>) -> Outcome {
+    let core = stage.core();
     let inbox = core.control().slot(stage.vnode());
     let linux = portal::take(&inbox, &local(), |from, portals| {
         for number in Number::all_of(portals) {
             count_delivery(&local(), number);
-            handlers::run_ahead(&stage, from, number);
+            handlers::run_ahead(stage, from, number);
         }
     });
-    core.deferral().queue(linux);
+    if linux == 0 {
+        return Outcome::Taken;
+    }
+    core.deferral().leave(linux);
+    Outcome::Passed
 }
 
-/// The same, once in each round of the watch's thread: always where portals do not interrupt, and
+/// As [`run_in_thread`], once in each round of the watch's thread: always where portals do not interrupt, and
 /// elsewhere if there is something that no interrupt comes for.
 pub(crate) fn run_in_round(core: &Core) {
     let inbox = core.control().slot(core.identity().vnode);

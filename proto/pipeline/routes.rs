@@ -190,6 +190,11 @@ impl Routes {
         self.stages(vector).has(stage)
     }
 
+    /// Whether a vector is offered to any stage.
+    pub fn is_routed(&self, vector: u8) -> bool {
+        self.first(vector).is_some()
+    }
+
     /// The stage that a vector is offered to first.
     pub(super) fn first(&self, vector: u8) -> Option<Stage> {
         self.stages(vector).first()
@@ -250,9 +255,10 @@ mod tests {
         assert_eq!(routes.register(linux), Ok(()));
         assert_eq!(routes.register(linux), Err(Refused::Occupied));
         assert_eq!(routes.add(linux, 255), Ok(()));
+        assert!(routes.is_routed(255) && !routes.is_routed(254));
         assert_eq!(routes.release(linux), Err(Refused::InUse));
         assert_eq!(routes.unregister(linux), Ok(()));
-        assert!(!routes.has(linux, 255));
+        assert!(!routes.has(linux, 255) && !routes.is_routed(255));
         assert_eq!(routes.register(linux), Err(Refused::Occupied));
         assert_eq!(routes.add(linux, 255), Err(Refused::Unregistered));
         assert_eq!(routes.release(linux), Ok(()));
