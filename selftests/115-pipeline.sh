@@ -87,6 +87,8 @@ secrets() {
     check "$where: PI-15: what all have passed on is counted" eventually 2 unclaimed 2
 }
 
+# unclaimed COUNT: as many have been passed on by all, on all CPUs.
+# shellcheck disable=SC2016 # The dollar signs are awk's.
 unclaimed() {
     [ "$(in_ awk '/unclaimed/ { sum += $4 } END { print sum }' "$view")" = "$1" ]
 }

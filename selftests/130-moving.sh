@@ -391,9 +391,9 @@ noted() {
 # transients: the pieces that are left are transient bridges; those between go.
 transients() {
     number=0
-    while [ $number -lt 9 ]; do
-        b "$(owner $number)" request $number piece.$number $piece $((number + 100)) || return
-        b "$(user $number)" join $number piece.$number || return
+    while [ "$number" -lt 9 ]; do
+        b "$(owner "$number")" request "$number" "piece.$number" "$piece" $((number + 100)) || return
+        b "$(user "$number")" join "$number" "piece.$number" || return
         number=$((number + 1))
     done
     for number in 0 2 4 6 8; do
