@@ -366,6 +366,7 @@ fn watch_beats(core: &Core, entry: &mut Entry, vnode: VnodeId, now_ns: u64) -> O
             is_silent.then_some(Event::Died(Cause::Hang))
         }
         Verdict::Alive { silent_ms } => {
+            entry.boot = Boot::new();
             entry.facts.silent_ms = silent_ms.min(u64::from(u32::MAX)) as u32;
             None
         }

@@ -19,7 +19,7 @@ pub const MAX_STEP_MS: u64 = 300;
 /// What the beats tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// No beat has been seen yet.
+    /// No CPU beats: none has yet, or none takes part any more. [`Boot`] is for such a vnode.
     Unknown,
     /// All CPUs beat.
     Alive {
@@ -67,8 +67,7 @@ impl<const N: usize> Monitor<N> {
     }
 
     /// Looks at the beats of a vnode's `cpus` CPUs. A CPU that joins has the full time for its
-    /// first beat. A vnode that says of all its CPUs that they take no part is not watched: that
-    /// costs nobody but itself. A CPU that is silent for `limit_ms` is dead.
+    /// first beat. A CPU that is silent for `limit_ms` is dead.
     pub fn tick(
         &mut self,
         now_ms: u64,
@@ -103,7 +102,7 @@ impl<const N: usize> Monitor<N> {
     }
 
     fn verdict(&mut self, limit_ms: u32) -> Verdict {
-        if !self.has_beaten {
+        if !self.has_beaten || self.cpus.iter().all(Option::is_none) {
             // Time before the first beat is time to start, which somebody else measures.
             for cpu in self.cpus.iter_mut().flatten() {
                 cpu.silent_ms = 0;
@@ -130,8 +129,8 @@ impl<const N: usize> Monitor<N> {
     }
 }
 
-/// Watches a vnode whose kernel has been heard of and does not beat yet: what it says on its console
-/// is the sign of its life.
+/// Watches a vnode whose kernel has been heard of and does not beat, not yet or not any more: what it
+/// says on its console is the sign of its life.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Boot {
     said: u64,

@@ -112,6 +112,16 @@ fn a_cpu_that_takes_no_part_is_not_missed() {
     }
 }
 
+/// CA-53: who says of all its CPUs that they take no part is not thereby rid of its watch.
+#[test]
+fn a_vnode_without_a_cpu_that_takes_part_is_unknown() {
+    let mut monitor = watching();
+    let gone = monitor.tick(TICK_MS, SILENT_AFTER_MS, 2, |_| 0);
+    assert_eq!(gone, Verdict::Unknown);
+    let back = monitor.tick(2 * TICK_MS, SILENT_AFTER_MS, 2, |_| 1);
+    assert_eq!(back, Verdict::Alive { silent_ms: 0 });
+}
+
 #[test]
 fn a_cpu_that_joins_has_the_full_time() {
     let mut monitor = watching();
