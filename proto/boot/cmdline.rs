@@ -24,8 +24,9 @@ pub struct CommandLine<const N: usize> {
 }
 
 /// Parameters that are not for the user to say, because with them a kernel reaches what is not its
-/// own: all CPUs of the machine at once, or the firmware's tables and the devices of a PC.
-pub const RESERVED: [&str; 7] = [
+/// own: all CPUs of the machine at once, others' memory, or the firmware's tables and the devices of a
+/// PC.
+pub const RESERVED: [&str; 11] = [
     "no_ipi_broadcast",
     "acpi=",
     "acpi_rsdp=",
@@ -33,6 +34,10 @@ pub const RESERVED: [&str; 7] = [
     "8250.",
     "earlyprintk",
     "earlycon",
+    "console=uart",
+    "memmap=",
+    "pmtmr=",
+    "apic_extnmi",
 ];
 
 /// The reserved parameter that a line names, if it does.
@@ -149,11 +154,16 @@ mod tests {
             "\"pci=conf1\"",
             "8250.nr_uarts=4",
             "earlycon",
+            "console=uart8250,io,0x3f8",
+            "memmap=1G@0",
+            "pmtmr=0x608",
+            "apic-extnmi=all",
         ] {
             assert!(reserved(line).is_some(), "{line}");
         }
         assert_eq!(reserved("no-ipi_broadcast=0"), Some("no_ipi_broadcast"));
-        assert_eq!(reserved("quiet root=/dev/ram0 panic=5 pcie_ports=x"), None);
+        let harmless = "quiet root=/dev/ram0 panic=5 pcie_ports=x console=ttyS0 mem=40M";
+        assert_eq!(reserved(harmless), None);
     }
 
     #[test]
