@@ -38,6 +38,7 @@ pub mod pipeline;
 mod pool;
 mod portal;
 mod quarantine;
+mod quiet;
 mod raw_spin_lock;
 mod semaphore;
 mod unpatched;

@@ -169,6 +169,9 @@ pub(crate) fn mend(core: &Core) {
     }
 }
 
+/// Root: announcements of questions that came too early or made no sense (CK-35).
+static UNHEARD: Atomic<u64> = Atomic::new(0);
+
 /// Answers a vnode's questions, for as long as they come (CK-35).
 fn answer(core: &Core, request: &Request) {
     let vnode = request.from.vnode;
@@ -177,12 +180,14 @@ fn answer(core: &Core, request: &Request) {
     };
     let first_ns = machine::now_ns();
     if first_ns < due_ns.load(Relaxed) {
+        UNHEARD.add(1, Relaxed);
         return;
     }
     due_ns.store(first_ns.wrapping_add(EVERY_NS), Relaxed);
     let asker = core.control().question(vnode);
     let place = core.control().answers(vnode);
     let Some(first) = exchange::announced(request.payload.as_slice()) else {
+        UNHEARD.add(1, Relaxed);
         return;
     };
     let mut answering = Answering::new(&place, first);
@@ -298,6 +303,9 @@ pub(crate) fn show(core: &Core, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     if let Some(offset) = core.clock_offset() {
         writeln!(f, "offset_ticks {}", offset.ticks)?;
         writeln!(f, "error_ticks {}", offset.error_ticks)?;
+    }
+    if core.identity().is_root() {
+        writeln!(f, "unheard {}", UNHEARD.load(Relaxed))?;
     }
     writeln!(f, "khz {}", machine::tsc_khz())
 }

@@ -23,6 +23,7 @@ use crate::pool::{
     errno,
     Region, //
 };
+use crate::quiet::Quiet;
 use adeos_proto::bridge::{
     Id,
     Phase, //
@@ -30,6 +31,7 @@ use adeos_proto::bridge::{
 use adeos_proto::id::PhysRange;
 use adeos_proto::layout;
 use adeos_proto::mover::{
+    self as plan,
     Block,
     Hold,
     Move,
@@ -66,6 +68,8 @@ kernel::sync::global_lock! {
 /// Requests for which room was made, and those for which there was enough but no room.
 static SERVED: Atomic<u64> = Atomic::new(0);
 static UNSERVED: Atomic<u64> = Atomic::new(0);
+/// The line that says why there is no room: who asks for it is another vnode.
+static EXPLAINED: Quiet = Quiet::new();
 
 /// Prepares the statics of this file.
 pub(crate) fn init_statics() {
@@ -86,14 +90,19 @@ pub(crate) fn make_room(core: &Arc<Core>, request: &Request) -> Result<PhysRange
         return Ok(range);
     }
     let mut planner = PLANNER.lock();
+    let mut is_proven = false;
     for _ in 0..PLANS {
         // What others have freed meanwhile may be enough.
         if let Some(range) = find_room(core, request)? {
             return Ok(range);
         }
         take_picture(core, &mut planner)?;
-        let Ok(plan) = planner.plan(request, STEPS) else {
-            break;
+        let plan = match planner.plan(request, STEPS) {
+            Ok(plan) => plan,
+            Err(error) => {
+                is_proven = error == plan::Error::Impossible;
+                break;
+            }
         };
         let mut is_done = true;
         for step in plan.moves() {
@@ -109,7 +118,7 @@ pub(crate) fn make_room(core: &Arc<Core>, request: &Request) -> Result<PhysRange
         }
     }
     UNSERVED.add(1, Relaxed);
-    explain(core, request);
+    explain(core, request, is_proven);
     Err(ENOMEM)
 }
 
@@ -206,8 +215,16 @@ fn copy(from: PhysRange, to: &Region) -> Result {
     Ok(())
 }
 
-/// Says why there is no room.
-fn explain(core: &Core, request: &Request) {
+/// Says why there is no room, and whether no moves whatsoever could have made any.
+fn explain(core: &Core, request: &Request, is_proven: bool) {
+    let Some(left_out) = EXPLAINED.allows() else {
+        return;
+    };
+    let doubt = if is_proven {
+        ""
+    } else {
+        ", as far as was tried"
+    };
     let free = core.pool().lock().available();
     let (stuck, first) = root::look(|table| {
         let mut stuck = table.entries().filter(|entry| !table.can_move(entry.id));
@@ -216,17 +233,21 @@ fn explain(core: &Core, request: &Request) {
     });
     match first {
         Some(entry) => pr_warn!(
-            "no {} MiB in one piece, though {} MiB are free: {} bridges cannot be moved, \"{}\" first (pinned by vnodes {:#x})\n",
+            "no {} MiB in one piece{}, though {} MiB are free: {} bridges cannot be moved, \"{}\" first (pinned by vnodes {:#x}; {} such lines were left out)\n",
             request.size >> 20,
+            doubt,
             free >> 20,
             stuck,
             entry.key.name.as_str(),
-            entry.pinned_by.0
+            entry.pinned_by.0,
+            left_out
         ),
         None => pr_warn!(
-            "no {} MiB in one piece, though {} MiB are free: the memory of vnodes lies between\n",
+            "no {} MiB in one piece{}, though {} MiB are free: the memory of vnodes lies between ({} such lines were left out)\n",
             request.size >> 20,
-            free >> 20
+            doubt,
+            free >> 20,
+            left_out
         ),
     }
 }

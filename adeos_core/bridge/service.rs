@@ -22,6 +22,7 @@ use crate::dsp::{
 };
 use crate::events::Subscription;
 use crate::kthread::Kthread;
+use crate::quiet::Quiet;
 use adeos_proto::bridge::request::{
     Answer,
     EventRecord,
@@ -43,6 +44,9 @@ pub(super) const SERVICE: u16 = 0x0500;
 /// Answers that nobody could be given, and messages that nobody should send.
 static UNANSWERED: Atomic<u64> = Atomic::new(0);
 static STRANGE: Atomic<u64> = Atomic::new(0);
+/// Requests that were refused; and the line about those that no honest kernel makes.
+static REFUSED: Atomic<u64> = Atomic::new(0);
+static COMPLAINED: Quiet = Quiet::new();
 
 /// What runs for bridges in this kernel. Fields go in this order: first what brings work, then the
 /// threads that do it.
@@ -124,7 +128,28 @@ fn on_request(core: &Core, message: &Message) {
         Ok(answer) => root::granted(&answer),
         Err(error) => Err(error),
     };
+    if let Err(error) = answered {
+        note_refusal(message, error);
+    }
     reply(core, message, answered);
+}
+
+/// Counts a refusal, and tells of one that is for bad input. Names that are not there or that are
+/// taken, and memory that there is not, are everyday.
+fn note_refusal(message: &Message, error: Error) {
+    REFUSED.add(1, Relaxed);
+    let is_bad = [EINVAL, EACCES, EPERM].contains(&error);
+    if !is_bad {
+        return;
+    }
+    if let Some(left_out) = COMPLAINED.allows() {
+        pr_warn!(
+            "vnode {} asks of bridges what it may not (error {}; {} such lines were left out)\n",
+            message.from.vnode.number(),
+            error.to_errno(),
+            left_out
+        );
+    }
 }
 
 fn serve(core: &Core, message: &Message) -> Result<Answer> {
@@ -165,4 +190,9 @@ fn on_event(core: &Core, message: &Message) {
 /// Answers that nobody could be given, and messages that nobody should have sent.
 pub(super) fn counts() -> (u64, u64) {
     (UNANSWERED.load(Relaxed), STRANGE.load(Relaxed))
+}
+
+/// Root: requests that were refused.
+pub(super) fn refusals() -> u64 {
+    REFUSED.load(Relaxed)
 }

@@ -107,10 +107,11 @@ fn show_totals(f: &mut fmt::Formatter<'_>) -> fmt::Result {
     )?;
     writeln!(
         f,
-        "delayed {} unanswered {} strange {}",
+        "delayed {} unanswered {} strange {} refused_requests {}",
         root::delayed(),
         unanswered,
-        strange
+        strange,
+        service::refusals()
     )
 }
 
