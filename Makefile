@@ -51,7 +51,7 @@ rootfs: modules tools ## Gathers kernel and file system in build/VARIANT
 build: rootfs ## All of the above: what a machine boots
 
 demo: build ## Starts two more Linux kernels beside the first and tells about it
-	@scripts/cluster run --timeout 120 scripts/demo
+	@scripts/cluster run --deaths --timeout 120 scripts/demo
 
 shell: build ## A root shell with the cluster up
 	@ADEOS_VARIANT=$(VARIANT) scripts/cluster shell
@@ -79,7 +79,7 @@ fuzz: ## Hostile input for all that reads shared memory, a minute for each reade
 	@scripts/setup tests
 	@scripts/fuzz --seconds 60
 
-test: ## The tests that need no cluster
+test: ## The tests of proto and of the tool that run here (unit, property, documentation)
 	@scripts/setup tests
 	@cargo nextest run --locked
 	@cargo test --quiet --locked --doc

@@ -39,7 +39,7 @@ script() {
 # run NAME [ARG...]: the script in a machine with a vnode; leaves status, output and errors.
 run() {
     local begin=$SECONDS
-    "$top/scripts/cluster" run --cpus 2 --memory 2G --config "${config:-$work/one.toml}" \
+    "$top/scripts/cluster" run ${options:+"$options"} --cpus 2 --memory 2G --config "${config:-$work/one.toml}" \
         --timeout $limit "$work/$1" "${@:2}" >"$work/$1.out" 2>"$work/$1.err" </dev/null
     echo $? >"$work/$1.status"
     echo $((SECONDS - begin)) >"$work/$1.seconds"
@@ -130,6 +130,11 @@ END
 script fail <<'END'
 exit 42
 END
+script victim <<'END'
+on east sh -c 'echo c >/proc/sysrq-trigger'
+vnode wait east --for dead --timeout 10
+exit 0
+END
 script stillborn <<'END'
 echo 'this is not reached'
 END
@@ -171,6 +176,13 @@ run restart
 ended restart 125 'the machine was reset before restart had ended'
 told restart
 root_told restart
+
+run victim
+ended victim 125 'victim has succeeded, but vnode 1 "east", life 1, has ended: panic'
+told victim
+options=--deaths run victim
+is "$(<"$work/victim.status")" 0 'victim: status 0 where vnodes may die'
+is "$(<"$work/victim.err")" '' 'and nothing besides'
 
 config=$work/stillborn.toml run stillborn
 ended stillborn 125 'the vnodes did not come up'
