@@ -49,6 +49,26 @@ measures two
 apart=$(($(clock one offset_ticks) - $(clock two offset_ticks)))
 within $((apart * 1000000 / $(clock one khz))) -999 999 'the two agree to less than a microsecond (ns)'
 
+# The same by a ping-pong between the two: what the other says lies between what the asker says before
+# and after, but for the errors of both.
+module=/lib/modules/$(uname -r)/adeos/clock_test.ko
+file=/sys/kernel/debug/clock_test/run
+for name in one two; do
+    check "$name: the module is loaded" on $name insmod "$module"
+done
+# told KEY: what the asker's module tells.
+told() {
+    on one sed -n "s/^$1 //p" $file
+}
+on two sh -c "echo answer 15000 >$file" &
+check 'a vnode asks another one for its time, directly' eventually 10 on one sh -c "echo ask 1 >$file"
+check 'and 500 times more' on one sh -c "echo ask 500 >$file"
+check 'which ends it' on one sh -c "echo over 0 >$file"
+within "$(told rounds)" 501 501 'each time it was told'
+within "$(told outside_ns)" 0 999 'the two agree to less than a microsecond (ns)'
+remark "shortest round: $(told shortest_ns) ns"
+wait
+
 # Each question takes far longer than the errors are.
 times=
 for _ in 1 2 3 4 5; do
