@@ -4,7 +4,7 @@
 # what is in them, and who keeps one from moving is left in peace. docs/movable-memory.md and
 # docs/bridges-and-portals.md are cited as MM-n and BR-n.
 #
-# cluster: --cpus 5 --memory 2800M --config /dev/null --timeout 400
+# cluster: --cpus 5 --memory 2800M --config /dev/null --timeout 500
 
 # shellcheck disable=SC2317 # Functions are called by check as well.
 # shellcheck source=selftests/ktap.sh
@@ -347,7 +347,7 @@ who_dies() {
     b three close 1 || return
     b one follow 3 moves || return
     dies_when_asked one 3
-    check 'BR-78: the only user dies in the middle of a move' \
+    check 'BR-61: the only user dies in the middle of a move' \
         b root create 31 wide $((4 * piece)) "$all" stays
     is "$(grep -c 'piece.3' /sys/kernel/debug/adeos/bridges)" 0 'its bridge has gone with it'
     is "$(total moved)" $((moved + 1)) 'and was not moved'
@@ -440,12 +440,61 @@ transient_memory() {
     check 'and leave nothing' eventually 10 has_free $((18 * piece))
 }
 
+# lingers NAME NUMBER: a requester uses its memory for longer than a move waits, from now on.
+lingers() {
+    b "$1" linger "$2" $((2000 * slow)) &
+    sleep 0.3
+}
+
+no_longer_pinned() {
+    [ "$(grep -c 'piece.*pinned 0x[1-9a-f]' /sys/kernel/debug/adeos/bridges)" = 0 ]
+}
+
+# A requester that is late pins its bridge for this once; and one whose owner dies is told.
+transient_users() {
+    check 'nine transient bridges, and five of them go' transients
+    late=$(total timed_out_freezes)
+    for number in 1 3 5 7; do
+        lingers "$(owner "$number")" "$number"
+    done
+    refuses 'Cannot allocate memory|Out of memory' 'BR-75: no move waits for a requester for ever' \
+        b root create 31 wide $((4 * piece)) "$all" stays
+    isnt "$(total timed_out_freezes)" "$late" 'it was waited for to the end'
+    wait
+    check 'who was late follows again' eventually 5 no_longer_pinned
+    check 'the memory can be used, and holds what was written' each holds
+    check 'then it makes way' b root create 31 wide $((4 * piece)) "$all" stays
+    check 'all requesters were told, and where to' eventually 5 each is_told
+    check 'the bridge goes' b root close 31
+
+    # Of piece 1, whose owner is two, three is a user.
+    check 'an owner is killed' vnode kill two
+    check 'BR-62: the other requester is told' eventually 5 mourns three 1
+    is "$(noted three 3 mourned)" 0 'of no other'
+    number=1 who=three
+    check 'and finds what was written' holds
+    for name in one three; do
+        for number in 0 1 2 3 4 5 6 7 8; do
+            b "$name" leave "$number" >/dev/null 2>&1
+        done
+    done
+    check 'it starts again' start two --cpus 2 --memory "${small}M"
+    check 'with its driver' on two insmod "$module"
+    check 'and all is gone' eventually 10 has_free $((18 * piece))
+}
+
+# mourns NAME PLACE
+mourns() {
+    [ "$(noted "$1" "$2" mourned)" = 1 ]
+}
+
 cpu=0
 begin
 leave_room
 a_bridge_makes_its_way
 a_vnode_makes_its_way
 transient_memory
+transient_users
 who_refuses
 who_hangs
 who_comes_late

@@ -19,6 +19,7 @@
 //! rounds KEY COUNT                                              create or open, use and close it
 //! request PLACE KEY GRANULES SEED, join PLACE KEY               a transient bridge; it is filled
 //! hold PLACE SEED, leave PLACE                                  looks at what it holds; EILSEQ. Closes it
+//! linger PLACE MS                                               uses it for so long
 //! ```
 //!
 //! Reading tells of each slot in use: its bridge, whether it is mapped and where, how often it was
@@ -170,6 +171,7 @@ fn run(control: &Control, verb: &str, words: &mut Words<'_>) -> Result {
             control.requesters.join(&control.core, place, &words.key()?)
         }
         "hold" => control.requesters.check(words.number()?, words.number()?),
+        "linger" => control.requesters.linger(words.number()?, words.number()?),
         "leave" => control.requesters.close(words.number()?),
         _ => run_on_slot(control, verb, words),
     }

@@ -30,6 +30,8 @@ use kernel::sync::{
     Arc,
     Mutex, //
 };
+use kernel::time::delay::fsleep;
+use kernel::time::Delta;
 
 /// Requesters that there are.
 pub(crate) const PLACES: usize = 10;
@@ -148,6 +150,13 @@ impl Requesters {
                 .all(|offset| work(mapped, offset))
         })?;
         is_right.then_some(()).ok_or(EILSEQ)
+    }
+
+    /// Uses it for so long, which a move waits for.
+    pub(crate) fn linger(&self, place: usize, ms: i64) -> Result {
+        let places = self.places.lock();
+        let requester = places.get(place).and_then(Option::as_ref).ok_or(EBADF)?;
+        requester.transient.with(|_| fsleep(Delta::from_millis(ms)))
     }
 
     pub(crate) fn close(&self, place: usize) -> Result {
