@@ -11,6 +11,8 @@
 modules=/lib/modules/$(uname -r)/adeos
 kernel=$(echo /boot/vmlinuz-*)
 image=/tmp/image
+# Below the end of the root's own RAM: /dev/mem reads no further.
+base=0x50000000
 
 lives() {
     is "$(boot_id one)" "$one" "$1: the vnode lives on"
@@ -190,7 +192,7 @@ files() {
         vnode start bad --cpus 1 --memory 64M --initrd /tmp/large
     rm /tmp/large
     for word in no_ipi_broadcast=0 no-ipi-broadcast=0 '"no_ipi-broadcast=0"' acpi=force pci=conf1 \
-        8250.nr_uarts=4 earlyprintk=serial; do
+        8250.nr_uarts=4 earlyprintk=serial console=uart8250,io,0x3f8 memmap=1G@0; do
         refuses 'is not yours to say' "$word is not for the user to say" \
             vnode start bad --cpus 1 --memory 64M --append "$word"
     done
@@ -201,8 +203,12 @@ files() {
 faults() {
     for step in 1 2 3 4 5 6 7 8 9 10; do
         vnode fault $step
-        refuses . "a start fails in step $step" start one --cpus 1-2 --memory "${small}M"
+        refuses . "a start fails in step $step" start one --cpus 1-2 --memory "${small}M" --memory-base "$base"
         is "$(view)" "$empty" "step $step: nothing is left behind"
+        # By then the image has been there.
+        [ $step -lt 8 ] ||
+            is "$(dd if=/dev/mem bs=2M skip=$((base >> 21)) count=$((small / 2)) 2>/dev/null | md5sum)" \
+                "$(head -c $((small << 20)) /dev/zero | md5sum)" "step $step: not in the memory either"
     done
     is "$(dmesg | grep -c 'fails on request')" 10 'each step has failed once'
     check 'a start without a fault' start one --cpus 1-2 --memory "${small}M"

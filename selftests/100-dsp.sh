@@ -214,11 +214,22 @@ idleness() {
     views=$(image $((0x811000)) 3)
     mail=$(image $((0x840000)) 536)
     sent=$(all_sent)
+    raised=$(all_raised)
     sleep 2
     is "$(image $((0x811000)) 3)" "$views" 'DS-3: nothing is written to the views while nothing changes'
     is "$(image $((0x840000)) 536)" "$mail" 'nor to the mailboxes'
     isnt "$mail" "$(head -c $((536 * 4096)) /dev/zero | md5sum)" 'which are there'
     is "$(all_sent)" "$sent" 'and nobody sends'
+    is "$(all_raised)" "$raised" 'nor raises a portal'
+}
+
+# all_raised: the raises that each kernel has counted, of portals of others and of its own. Those of
+# channels, by which this asks, are left out.
+all_raised() {
+    for from in $all; do
+        at "$from" 'cat /sys/kernel/debug/adeos/portals' |
+            awk '$1 == "portal" && $2 != 1 { for (i = 3; i < NF; i++) if ($i == "sent") print $2, $(i + 1) }'
+    done | xargs
 }
 
 # all_sent: the messages that each kernel has sent to each other one.

@@ -5,6 +5,7 @@
 //! CPU here can be stopped, nor EINTR, for no signal comes.
 
 use adeos_proto::abi;
+use adeos_proto::bridge::BRIDGES;
 use adeos_proto::id::MAX_VNODES;
 use libc::{
     EBUSY, EEXIST, EFAULT, EINVAL, EISCONN, ENODATA, ENOENT, ENOMEM, ENOSPC, ENOTCONN, ENOTTY,
@@ -127,6 +128,8 @@ impl Sent<'_> {
             }
             abi::ADEOS_CONNECT => Allowed::fails(vec![ENOENT]),
             abi::ADEOS_ACCEPT => Allowed::fails(vec![EPERM]),
+            // The place of a bridge stands where others have a vnode.
+            abi::ADEOS_BRIDGE if vnode as usize >= BRIDGES => Allowed::fails(vec![ENOENT]),
             _ => Allowed::maybe(&[]),
         }
     }

@@ -13,7 +13,7 @@ use crate::start::{put64, StartPlan};
 use crate::world::World;
 
 /// The requests that mean something.
-pub(crate) const KNOWN: [(&str, u32); 11] = [
+pub(crate) const KNOWN: [(&str, u32); 13] = [
     ("KMB_INFO", abi::KMB_INFO),
     ("KMB_START", abi::KMB_START),
     ("KMB_STOP", abi::KMB_STOP),
@@ -25,6 +25,8 @@ pub(crate) const KNOWN: [(&str, u32); 11] = [
     ("ADEOS_CONNECT", abi::ADEOS_CONNECT),
     ("ADEOS_ACCEPT", abi::ADEOS_ACCEPT),
     ("ADEOS_WHOAMI", abi::ADEOS_WHOAMI),
+    ("ADEOS_BRIDGE", abi::ADEOS_BRIDGE),
+    ("ADEOS_BRIDGE_STAT", abi::ADEOS_BRIDGE_STAT),
 ];
 
 /// Where something lies that a request gives the address of.
@@ -251,6 +253,8 @@ fn other(random: &mut Random) -> Ask {
         abi::ADEOS_CONNECT,
         abi::ADEOS_ACCEPT,
         abi::ADEOS_WHOAMI,
+        abi::ADEOS_BRIDGE,
+        abi::ADEOS_BRIDGE_STAT,
     ];
     let number = random.pick(&numbers);
     let size = (number >> 16) & 0x3fff;

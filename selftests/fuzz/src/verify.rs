@@ -3,6 +3,7 @@
 //! Whether what the kernel tells can be.
 
 use adeos_proto::abi::{self, state};
+use adeos_proto::bridge::BRIDGES;
 use adeos_proto::id::MAX_VNODES;
 
 use crate::start::{GRANULE, MIN_MEMORY};
@@ -63,6 +64,12 @@ pub(crate) fn facts(number: u32, bytes: &[u8], world: &World) -> Result<(), Stri
             let told = abi::Whoami::from_bytes(bytes);
             let holds = (told.abi_version, told.vnode, told.generation) == (abi::VERSION, 0, 1);
             ensure(holds, || format!("this is the root, not {told:?}"))
+        }),
+        abi::ADEOS_BRIDGE_STAT => bytes.first_chunk().map_or(Ok(()), |bytes| {
+            let told = abi::BridgeStat::from_bytes(bytes);
+            ensure(told.places as usize == BRIDGES, || {
+                format!("impossible: {told:?}")
+            })
         }),
         _ => Ok(()),
     }
