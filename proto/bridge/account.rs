@@ -15,7 +15,7 @@ pub struct Quota {
 }
 
 impl Quota {
-    /// What a vnode has unless the administrator says otherwise.
+    /// What every vnode but the root has (BR-40).
     pub const DEFAULT: Self = Self {
         bridges: 32,
         bytes: 256 << 20,
