@@ -125,7 +125,7 @@ smash() {
 # is_refused WHAT REASON: the image that was made is refused, with the reason in the kernel's log.
 is_refused() {
     echo "asked for: $1" >/dev/kmsg
-    refuses 'not a kernel image' "$1: refused" \
+    refuses "not a kernel image that can be started: .*($2)" "$1: refused, with the reason" \
         vnode start bad --cpus 1-2 --memory $((128 + more))M --kernel $image
     check "$1: the log says why" sh -c "dmesg | awk -v mark='asked for: $1' 'index(\$0, mark) { seen = 1 } seen' |
         grep -E 'is refused: .*($2)'"

@@ -5,6 +5,7 @@
 //! The errors of each ioctl are those that `adeos_proto::abi` documents.
 
 use std::io;
+use std::path::Path;
 
 use adeos_proto::abi;
 use adeos_proto::cpuset::CpuSet;
@@ -13,6 +14,7 @@ use rustix::io::Errno;
 
 use crate::device::Kmb;
 use crate::failure::{Failure, Kind};
+use crate::kernel_file::{self, Unfit};
 use crate::settings::Settings;
 use crate::size;
 use crate::vnode::{self, Vnode};
@@ -51,8 +53,9 @@ pub(crate) fn start(kmb: &Kmb, settings: &Settings, error: &io::Error) -> Failur
         .help("`vnode list` shows them, `vnode kill NAME` frees one"),
         Some(Errno::NOMEM) => failed(no_memory(kmb, settings)),
         Some(Errno::NOEXEC) => failed(format!(
-            "{} is not a kernel image that can be started",
-            settings.kernel.display()
+            "{} is not a kernel image that can be started{}",
+            settings.kernel.display(),
+            flaw(&settings.kernel)
         ))
         .help("it must be a relocatable x86-64 bzImage; `dmesg` says what is wrong with this one"),
         Some(Errno::NODATA) => failed(
@@ -71,6 +74,14 @@ pub(crate) fn start(kmb: &Kmb, settings: &Settings, error: &io::Error) -> Failur
         Some(Errno::INVAL) => failed("kmb.ko refuses one of the settings".into())
             .help("`dmesg` may say which; `vnode -V` compares the versions of tool and module"),
         _ => failed(error.to_string()).help("`dmesg` may say more"),
+    }
+}
+
+/// What is wrong with a file that is no kernel, if that shows.
+fn flaw(kernel: &Path) -> String {
+    match kernel_file::needs(kernel) {
+        Err(Unfit::Image(error)) => format!(": {}", error.describe()),
+        _ => String::new(),
     }
 }
 

@@ -21,6 +21,7 @@ mod exec;
 mod explain;
 mod failure;
 mod finding;
+mod kernel_file;
 mod limits;
 mod lint;
 mod pages;

@@ -3,15 +3,12 @@
 //! The files that a cluster file names: whether they are there, and whether a kernel is one.
 
 use std::collections::HashSet;
-use std::fs::{File, Metadata};
-use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
+use std::io;
 use std::path::{Path, PathBuf};
-
-use adeos_proto::boot::image::{self, ImageError};
 
 use crate::cluster::{Cluster, Value, Wanted};
 use crate::finding::Finding;
+use crate::kernel_file::{self, Unfit};
 use crate::size;
 
 /// Looks at all files. Those that are not named are looked for when they are needed: the machine
@@ -80,29 +77,15 @@ fn room(vnode: &Wanted, kernel: Option<u64>, initrd: Option<u64>, findings: &mut
 /// Bytes of memory that a kernel wants at its start, or what is wrong with its file.
 fn look_at_kernel(kernel: &Value<PathBuf>, folder: &Path) -> Result<u64, Finding> {
     let path = folder.join(&kernel.value);
-    let (file, metadata) = open(&path).map_err(|error| missing("kernel", &path, kernel, &error))?;
-    let mut probe = Vec::new();
-    let limit = u64::try_from(image::PROBE_SIZE).unwrap_or(u64::MAX);
-    (&file)
-        .take(limit)
-        .read_to_end(&mut probe)
-        .map_err(|error| missing("kernel", &path, kernel, &error))?;
-    let refuse = |error: ImageError| {
-        Finding::error(
+    kernel_file::needs(&path).map_err(|unfit| match unfit {
+        Unfit::Unreadable(error) => missing("kernel", &path, kernel, &error),
+        Unfit::Image(error) => Finding::error(
             "kernel",
             format!("{} cannot be started: {}", path.display(), error.describe()),
         )
         .at(kernel.span.clone(), "")
-        .help("a vnode needs a relocatable x86-64 bzImage")
-    };
-    let image = image::parse(&probe, metadata.len()).map_err(refuse)?;
-    let mut unpacked_size = [0; 4];
-    file.read_exact_at(&mut unpacked_size, image.unpacked_size_offset)
-        .map_err(|error| missing("kernel", &path, kernel, &error))?;
-    image
-        .check_unpacked(u32::from_le_bytes(unpacked_size))
-        .map_err(refuse)?;
-    Ok(image.init_size)
+        .help("a vnode needs a relocatable x86-64 bzImage"),
+    })
 }
 
 /// Bytes of an initial RAM disk, or what is wrong with its file.
@@ -111,17 +94,9 @@ fn look_at_initrd(initrd: &Value<PathBuf>, folder: &Path) -> Result<u64, Finding
         return Ok(0);
     }
     let path = folder.join(&initrd.value);
-    let (_, metadata) = open(&path).map_err(|error| missing("initrd", &path, initrd, &error))?;
+    let (_, metadata) =
+        kernel_file::open(&path).map_err(|error| missing("initrd", &path, initrd, &error))?;
     Ok(metadata.len())
-}
-
-fn open(path: &Path) -> io::Result<(File, Metadata)> {
-    let file = File::open(path)?;
-    let metadata = file.metadata()?;
-    if metadata.is_dir() {
-        return Err(io::ErrorKind::IsADirectory.into());
-    }
-    Ok((file, metadata))
 }
 
 fn missing(key: &'static str, path: &Path, value: &Value<PathBuf>, error: &io::Error) -> Finding {
