@@ -24,7 +24,16 @@ impl Queue {
     /// Makes a queue whose items run on any CPU, side by side, and also when memory is short.
     /// Process context. ENOMEM.
     pub(crate) fn new(name: &'static CStr) -> Result<Self> {
-        let flags = bindings::wq_flags_WQ_UNBOUND | bindings::wq_flags_WQ_MEM_RECLAIM;
+        Self::with(name, bindings::wq_flags_WQ_UNBOUND)
+    }
+
+    /// The same, but an item runs on the CPU that has queued it, among all else that runs there.
+    pub(crate) fn on_same_cpu(name: &'static CStr) -> Result<Self> {
+        Self::with(name, bindings::wq_flags_WQ_PERCPU)
+    }
+
+    fn with(name: &'static CStr, where_to_run: bindings::wq_flags) -> Result<Self> {
+        let flags = where_to_run | bindings::wq_flags_WQ_MEM_RECLAIM;
         // SAFETY: The format takes one string, which is given; 0 is the usual number of items that
         // run side by side.
         let queue = unsafe {

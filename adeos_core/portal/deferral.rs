@@ -40,6 +40,7 @@ pub(crate) struct Deferral {
     turn: Pin<KBox<Work>>,
     /// Dropped after the items.
     queue: Queue,
+    turns: Queue,
 }
 
 impl Deferral {
@@ -55,6 +56,7 @@ impl Deferral {
             left: Atomic::new(0),
             turn: KBox::pin_init(Work::new(super::stage::take_turn, 0), GFP_KERNEL)?,
             queue: Queue::new(c"adeos_portals")?,
+            turns: Queue::on_same_cpu(c"adeos_turns")?,
         })
     }
 
@@ -87,9 +89,10 @@ impl Deferral {
         }
     }
 
-    /// Asks Linux for its turn (proto/portal/pace.rs). It comes when a thread gets to run.
+    /// Asks Linux for its turn (proto/portal/pace.rs). It comes when a thread gets to run on this CPU,
+    /// which is the one that portals interrupt: another one would always have time for it.
     pub(super) fn ask_for_turn(&self) {
-        self.queue.add(&self.turn);
+        self.turns.add(&self.turn);
     }
 
     /// Ends what [`Self::ask_for_turn`] began; it is not called any more.

@@ -3,8 +3,8 @@
 //! How fast portals may interrupt, and what comes without an interrupt.
 //!
 //! Senders that raise without end can keep a receiver's CPU in interrupts for ever. So interrupts
-//! are counted. After some of them Linux is asked for its *turn*, which is a piece of work in its
-//! queue of work; after many, without a turn, what is raised is left in the inbox. Then no sender
+//! are counted. After some of them Linux is asked for its *turn*, which is a piece of work in the
+//! CPU's own queue of work; after many, without a turn, what is raised is left in the inbox. Then no sender
 //! interrupts any more, for its word is not empty, and Linux comes to run. Its turn starts the
 //! count anew and takes what was left. There is no clock in this: who gets interrupted often and
 //! has time for its turns is never held up.
