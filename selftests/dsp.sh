@@ -10,7 +10,7 @@ dsp=/sys/kernel/debug/adeos/dsp
 all='root north south east'
 # Longer than any answer takes, and than any death takes to be known.
 # shellcheck disable=SC2034 # Test files use it.
-patience=$((30000 * slow))
+patience=$((60000 * slow))
 
 # number NAME: the number of a vnode.
 number() {
