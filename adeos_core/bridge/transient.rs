@@ -13,6 +13,7 @@
 #![deny(unsafe_code)]
 
 use super::{
+    local,
     mode,
     Access,
     Bridge,
@@ -232,11 +233,13 @@ impl Shared {
         if !was_late {
             return;
         }
-        if let Some(bridge) = &*self.bridge.lock() {
+        // Outside of the lock: this waits for whoever closes an opener of the same bridge, who waits for
+        // a watcher that runs, which takes it.
+        let handle = self.bridge.lock().as_ref().map(|bridge| bridge.0.clone());
+        let followed = handle.map(|handle| local::follow(&handle, Follow::Moves));
+        if followed.is_some_and(|followed| followed.is_err()) {
             // Another time, if it does not get through.
-            if bridge.follow(Follow::Moves).is_err() {
-                self.place.lock().is_late = true;
-            }
+            self.place.lock().is_late = true;
         }
     }
 }
