@@ -255,9 +255,10 @@ is "$(wrong env) $(wrong 'on bystander')" '0 0' 'and no answer was wrong'
 
 time=$(time_ns)
 stored=$(progress 1)
-survives all 30 alive 1 'the root answers and ends what it begins'
+survives all 60 alive 1 'the root answers and ends what it begins'
 within $(($(progress 1) - stored)) 100000 1000000000000 'all: it has stored a lot'
 remark "$(cat "$vnodes")"
+is "$(field hostile quarantined)" true 'DS-55: the root has put it into quarantine'
 check 'the hostile vnode is killed' vnode kill hostile
 check 'the bystander lives' eventually 10 on bystander true
 is "$(boot_id bystander)" "$id" 'and has not booted again'
