@@ -88,6 +88,9 @@ pub(crate) enum Command {
     /// Ask a vnode to shut down, then take back its CPUs and memory
     Stop(StopArgs),
     /// Take back a vnode's CPUs and memory, whatever it does
+    ///
+    /// Its CPUs are stopped, whatever they execute, and its memory is scrubbed. Only a vnode that
+    /// is being loaded at this moment is left to whoever loads it.
     Kill(NameArgs),
     /// Stop a vnode and start it with the same settings
     Restart(RestartArgs),
