@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # What vnodes are lent comes back: every CPU and every byte, scrubbed, whenever they end.
 #
-# cluster: --cpus 6 --memory 4G --config /dev/null --timeout 400
+# cluster: --cpus 6 --memory 4G --config /dev/null --timeout 900
 
 # shellcheck disable=SC2317 # Functions are called by check as well.
 # shellcheck source=selftests/ktap.sh
@@ -52,6 +52,15 @@ leaves_nothing() {
     check "$1: it goes" vnode "$1" one
     is "$(memory_at_base | md5sum)" "$(head -c $((small << 20)) /dev/zero | md5sum)" \
         "$1: its memory is all zeros"
+}
+
+# A start that fails when the image is in place already.
+fails_halfway() {
+    vnode fault 9
+    refuses . 'a start fails in its sixth step' \
+        start one --cpus 2 --memory "${small}M" --memory-base $base
+    is "$(memory_at_base | md5sum)" "$(head -c $((small << 20)) /dev/zero | md5sum)" \
+        'and leaves nothing in the memory'
 }
 
 # channels: the rings through which vnode 1 and the root have talked (docs/control-area.md).
@@ -155,6 +164,7 @@ before=$(view)
 orderly
 leaves_nothing kill
 leaves_nothing stop
+fails_halfway
 leaves_nothing_beside
 next_sees_nothing
 rounds_leak_nothing

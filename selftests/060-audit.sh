@@ -98,7 +98,7 @@ audit() {
     exec 9<>"$work/$1.trace"
     awk -f "$work/count.awk" "$work/$1.trace" >"$work/$1.counts" 9>&- &
     counter=$!
-    "$top/scripts/cluster" run --config /dev/null --timeout $((200 * slow)) \
+    "$top/scripts/cluster" run --deaths --config /dev/null --timeout $((200 * slow)) \
         --add-kernel plain --append pci=nommconf --qemu \
         "-trace memory_region_ops_read -trace memory_region_ops_write -D $work/$1.trace" \
         "$work/$1" >"$work/said" 2>&1 9>&-
