@@ -442,8 +442,7 @@ transient_memory() {
 
 # lingers NAME NUMBER: a requester uses its memory for longer than a move waits, from now on.
 lingers() {
-    b "$1" linger "$2" $((2000 * slow)) &
-    sleep 0.3
+    b "$1" linger "$2" $((8000 * slow)) &
 }
 
 no_longer_pinned() {
@@ -457,6 +456,7 @@ transient_users() {
     for number in 1 3 5 7; do
         lingers "$(owner "$number")" "$number"
     done
+    sleep $((1 * slow))
     refuses 'Cannot allocate memory|Out of memory' 'BR-75: no move waits for a requester for ever' \
         b root create 31 wide $((4 * piece)) "$all" stays
     isnt "$(total timed_out_freezes)" "$late" 'it was waited for to the end'
@@ -470,7 +470,7 @@ transient_users() {
     # Of piece 1, whose owner is two, three is a user.
     check 'an owner is killed' vnode kill two
     check 'BR-62: the other requester is told' eventually 5 mourns three 1
-    is "$(noted three 3 mourned)" 0 'of no other'
+    is "$(noted three 5 mourned)" 0 'of no other'
     number=1 who=three
     check 'and finds what was written' holds
     for name in one three; do
