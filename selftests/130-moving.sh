@@ -278,12 +278,21 @@ who_comes_late() {
     b "$(user 1)" follow 1 moves || return
     # Only piece 1 can move: its owner has it mapped, and does not let go for a while.
     b "$(owner 1)" behave 1 hangs || return
-    b root create 31 wide $((2 * piece)) "$all" stays 2>/tmp/said &
-    check 'BR-71: piece 1 is being frozen' eventually 5 is_in_phase piece.1 Freezing
-    refuses 'temporarily unavailable' 'BR-71: who does not have it mapped waits' b "$(user 1)" map 1
-    b "$(owner 1)" behave 1 lets_go || return
-    wait $!
-    is $? 0 'BR-71: the bridge moves, and the request is served'
+    # A freeze does not last long enough for commands from here: each watches for it by itself.
+    asked=$(($(value "$(owner 1)" 1 let_go) + 1))
+    at "$(owner 1)" "until grep -q '^slot 1 .* let_go $asked ' $control; do usleep 20000; done
+        usleep 400000; echo behave 1 lets_go >$control" &
+    letting_go=$!
+    at "$(user 1)" "until grep -q ' piece.1 Freezing ' /sys/kernel/debug/adeos/bridges; do usleep 20000; done
+        echo map 1 >$control" >/tmp/mapped 2>&1 &
+    mapping=$!
+    sleep $((1 * slow))
+    check 'BR-71: the bridge moves, and the request is served' \
+        b root create 31 wide $((2 * piece)) "$all" stays
+    wait $letting_go
+    wait $mapping
+    isnt $? 0 'BR-71: who does not have it mapped waits'
+    check 'and is told so' grep 'temporarily unavailable' /tmp/mapped
     check 'BR-71: then it is mapped where it is' eventually 5 is_mapped "$(user 1)" 1
     check 'BR-71: and holds what was written' b "$(user 1)" check 1 101
     b "$(user 1)" behave 1 lets_go || return
@@ -494,11 +503,11 @@ leave_room
 a_bridge_makes_its_way
 a_vnode_makes_its_way
 transient_memory
-transient_users
 who_refuses
 who_hangs
 who_comes_late
 who_dies
+transient_users
 who_stays_or_dies
 check 'the driver of the root goes' rmmod bridge_test
 check 'nothing but the control area is in use' eventually 10 all_is_free

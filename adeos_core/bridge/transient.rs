@@ -30,6 +30,10 @@ use crate::machine::now_ns;
 use crate::mover::FREEZE_MS;
 use adeos_proto::id::PhysRange;
 use kernel::prelude::*;
+use kernel::sync::atomic::{
+    Atomic,
+    Relaxed, //
+};
 use kernel::sync::lock::mutex::MutexBackend;
 use kernel::sync::lock::Guard;
 use kernel::sync::{
@@ -66,6 +70,8 @@ struct Shared {
     /// A move is over.
     #[pin]
     settled: CondVar,
+    /// Since when a move waits for a requester that uses the memory; 0 if none does.
+    asked_ns: Atomic<u64>,
     requester: Arc<dyn Relocation>,
 }
 
@@ -136,6 +142,7 @@ impl Transient {
                 bridge <- kernel::new_mutex!(None, "adeos:transient"),
                 place <- kernel::new_mutex!(place, "adeos:transient_place"),
                 settled <- kernel::new_condvar!("adeos:transient_settled"),
+                asked_ns: Atomic::new(0),
                 requester,
             }),
             GFP_KERNEL,
@@ -230,7 +237,10 @@ impl Shared {
         let mut place = self.place.lock();
         let was_late = core::mem::replace(&mut place.is_late, false);
         drop(place);
-        if !was_late {
+        // Who waits may not have come to say so yet.
+        let asked_ns = self.asked_ns.load(Relaxed);
+        let is_late = asked_ns != 0 && now_ns().saturating_sub(asked_ns) > LATE_NS;
+        if !was_late && !is_late {
             return;
         }
         // Outside of the lock: this waits for whoever closes an opener of the same bridge, who waits for
@@ -247,7 +257,9 @@ impl Shared {
 impl Watcher for Shared {
     fn let_go(&self) -> Result {
         let begun = now_ns();
+        self.asked_ns.store(begun, Relaxed);
         let mut place = self.place.lock();
+        self.asked_ns.store(0, Relaxed);
         place.is_moving = true;
         // Under the lock: whoever closes the bridge is the last to hold on to it.
         place.mapped = None;
