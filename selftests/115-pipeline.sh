@@ -204,6 +204,17 @@ leave() {
     check "$where: and the stage, given out again, is not stalled" eventually 2 has early 2
 }
 
+# A domain gives up a vector; the next one gets what comes.
+gives_up() {
+    fresh takes takes
+    check "$where: a domain gives up a vector" tell 'remove 0'
+    tell 'send 0 0'
+    check "$where: PI-43: it comes to the next one" eventually 2 has latest "6:$first"
+    check "$where: it takes it again" tell 'add 0'
+    tell 'send 0 0'
+    check "$where: and is offered it first" eventually 2 has latest "6:$first 2:$first"
+}
+
 # tested NAME
 tested() {
     where=$1
@@ -215,6 +226,7 @@ tested() {
     offline
     churn
     leave
+    gives_up
     check "$where: adeos_core does not unload" in_ sh -c '! rmmod adeos_core'
     check "$where: the domains go" tell close
     is "$(in_ grep -c '^stage' "$view")" 2 "$where: and leave nothing"

@@ -65,11 +65,6 @@ impl Domain {
         Ok(Self { core, stage, rooms })
     }
 
-    /// Which stage.
-    pub fn stage(&self) -> Stage {
-        self.stage
-    }
-
     /// Has interrupts of a vector offered to this stage from now on: a synthetic one, below
     /// [`SYNTHETIC`], or one that Linux has no entry for. EBUSY for one of Linux's or Adeos's, or one
     /// that comes by hardware where the kernel does not have the patches. Process context; sleeps.

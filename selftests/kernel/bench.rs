@@ -34,7 +34,7 @@ use adeos_core::dsp::Service;
 use adeos_core::Core;
 use adeos_proto::id::VnodeId;
 use adeos_proto::layout::GRANULE;
-use core::str::SplitAsciiWhitespace;
+use command::Words;
 use kernel::debugfs::Scope as Files;
 use kernel::fmt;
 use kernel::prelude::*;
@@ -51,6 +51,7 @@ use kernel::uaccess::UserSliceReader;
 
 #[path = "bench/call.rs"]
 mod call;
+mod command;
 #[path = "bench/copies.rs"]
 mod copies;
 #[path = "bench/figures.rs"]
@@ -146,17 +147,7 @@ fn in_handler(with: impl FnOnce(&Bench)) {
     }
 }
 
-/// The words that follow a command.
-struct Words<'a>(SplitAsciiWhitespace<'a>);
-
 impl Words<'_> {
-    /// The next one is a number. EINVAL.
-    fn number<T: TryFrom<u64>>(&mut self) -> Result<T> {
-        let word = self.0.next().ok_or(EINVAL)?;
-        let number = word.parse::<u64>().map_err(|_| EINVAL)?;
-        T::try_from(number).map_err(|_| EINVAL)
-    }
-
     fn vnode(&mut self) -> Result<VnodeId> {
         VnodeId::new(self.number()?).ok_or(EINVAL)
     }
@@ -165,12 +156,8 @@ impl Words<'_> {
 /// The file is written to. EINVAL for a line that is no command.
 fn run(bench: &Bench, line: &mut UserSliceReader) -> Result {
     let mut bytes = [0; 64];
-    let len = line.len();
-    let text = bytes.get_mut(..len).ok_or(EINVAL)?;
-    line.read_slice(text)?;
-    let text = core::str::from_utf8(text).map_err(|_| EINVAL)?;
-    let mut words = Words(text.split_ascii_whitespace());
-    match words.0.next().ok_or(EINVAL)? {
+    let mut words = Words::read(line, &mut bytes)?;
+    match words.next()? {
         "serve" => portals::serve(bench),
         "portals" => portals::measure(bench, words.vnode()?, words.number()?, words.number()?),
         "requests" => messages::ask(bench, words.vnode()?, words.number()?, words.number()?),

@@ -33,6 +33,7 @@ use adeos_core::{
 };
 use adeos_proto::layout::GRANULE;
 use adeos_proto::window::Window;
+use command::Words;
 use kernel::debugfs::Scope as Files;
 use kernel::fmt;
 use kernel::prelude::*;
@@ -43,6 +44,8 @@ use kernel::sync::atomic::{
 };
 use kernel::sync::Arc;
 use kernel::uaccess::UserSliceReader;
+
+mod command;
 
 module! {
     type: ClockTest,
@@ -176,12 +179,8 @@ fn note(before: u64, there: u64, after: u64) {
 /// The file is written to. EINVAL for a line that is no command; ETIMEDOUT when nobody answers.
 fn run(test: &Test, line: &mut UserSliceReader) -> Result {
     let mut bytes = [0; 32];
-    let len = line.len();
-    let text = bytes.get_mut(..len).ok_or(EINVAL)?;
-    line.read_slice(text)?;
-    let text = core::str::from_utf8(text).map_err(|_| EINVAL)?;
-    let (command, number) = text.trim().split_once(' ').ok_or(EINVAL)?;
-    let number = number.parse().map_err(|_| EINVAL)?;
+    let mut words = Words::read(line, &mut bytes)?;
+    let (command, number) = (words.next()?, words.number()?);
     match command {
         "answer" => test.answer(number),
         "ask" => test.ask(number),

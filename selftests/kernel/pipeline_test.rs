@@ -16,6 +16,7 @@
 //! | `ask CPU RANK VECTOR` | a synthetic one, on another CPU |
 //! | `stall RANK`, `unstall RANK` | on this CPU |
 //! | `storm CPU COUNT` | interrupts one after the other, each when the one before has been handled |
+//! | `remove PLACE`, `add PLACE` | the first domain gives up a vector, or takes it again |
 //! | `churn ROUNDS` | the first domain goes and comes back, again and again |
 //! | `refuse` | asks for what has to be refused; EILSEQ if something is not |
 //! | `clear` | forgets what was noted |
@@ -35,7 +36,7 @@ use adeos_proto::pipeline::{
     Outcome,
     Stage, //
 };
-use core::str::SplitAsciiWhitespace;
+use command::Words;
 use kernel::debugfs::Scope;
 use kernel::fmt;
 use kernel::prelude::*;
@@ -47,6 +48,8 @@ use kernel::sync::atomic::{
 };
 use kernel::sync::Mutex;
 use kernel::uaccess::UserSliceReader;
+
+mod command;
 
 module! {
     type: PipelineTest,
@@ -284,27 +287,11 @@ fn refuse(late: &Late) -> Result {
     Ok(())
 }
 
-/// The words that follow a command.
-struct Words<'a>(SplitAsciiWhitespace<'a>);
-
-impl Words<'_> {
-    /// The next one is a number. EINVAL.
-    fn number<T: TryFrom<u64>>(&mut self) -> Result<T> {
-        let word = self.0.next().ok_or(EINVAL)?;
-        let number = word.parse::<u64>().map_err(|_| EINVAL)?;
-        T::try_from(number).map_err(|_| EINVAL)
-    }
-}
-
 /// The file is written to. EINVAL for a line that is no command, ENOENT without domains.
 fn run(test: &Test, line: &mut UserSliceReader) -> Result {
     let mut bytes = [0; 64];
-    let len = line.len();
-    let text = bytes.get_mut(..len).ok_or(EINVAL)?;
-    line.read_slice(text)?;
-    let text = core::str::from_utf8(text).map_err(|_| EINVAL)?;
-    let mut words = Words(text.split_ascii_whitespace());
-    let command = words.0.next().ok_or(EINVAL)?;
+    let mut words = Words::read(line, &mut bytes)?;
+    let command = words.next()?;
     match command {
         "open" => return open(test),
         "close" => {
@@ -322,6 +309,8 @@ fn run(test: &Test, line: &mut UserSliceReader) -> Result {
         "puts-off" => return set(words.number()?, Habit::PutsOff),
         "hands-on" => return set(words.number()?, Habit::HandsOn),
         "churn" => return churn(test, words.number()?),
+        "add" => return early_has(test, words.number()?, true),
+        "remove" => return early_has(test, words.number()?, false),
         "stall" => return with_domain(test, words.number()?, |domain| domain.stall().map(|_| ())),
         "unstall" => {
             return with_domain(test, words.number()?, |domain| {
@@ -348,6 +337,15 @@ fn run(test: &Test, line: &mut UserSliceReader) -> Result {
         "refuse" => refuse(late),
         _ => Err(EINVAL),
     }
+}
+
+/// Whether the early domain is offered a vector from now on.
+fn early_has(test: &Test, place: usize, has: bool) -> Result {
+    let vector = VECTORS.get(place).ok_or(EINVAL)?.load(Acquire) as u8;
+    with_domain(test, EARLY, |early| match has {
+        true => early.add(vector),
+        false => early.remove(vector),
+    })
 }
 
 /// Runs `with` on the domain of a stage.
