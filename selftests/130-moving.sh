@@ -4,7 +4,7 @@
 # what is in them, and who keeps one from moving is left in peace. docs/movable-memory.md and
 # docs/bridges-and-portals.md are cited as MM-n and BR-n.
 #
-# cluster: --cpus 5 --memory 2800M --config /dev/null --timeout 500
+# cluster: --cpus 5 --memory 2800M --config /dev/null --timeout 800
 
 # shellcheck disable=SC2317 # Functions are called by check as well.
 # shellcheck source=selftests/ktap.sh
