@@ -15,6 +15,7 @@ pub mod calls;
 pub mod links;
 pub mod mailbox;
 pub mod message;
+pub mod patience;
 mod peer;
 pub mod route;
 mod turn;

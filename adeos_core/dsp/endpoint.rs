@@ -61,9 +61,6 @@ use kernel::sync::{
     Mutex, //
 };
 
-/// How long a caller looks for the answer by itself before it sleeps.
-const LOOK_NS: u64 = 10_000;
-
 /// Messages that the DSP thread handles before it lets others have the CPU.
 const BATCH: usize = 64;
 
@@ -252,24 +249,36 @@ impl Endpoint {
             return Err(EDEADLK);
         }
         let window = core.control().mailboxes();
-        let deadline_ns =
-            machine::now_ns().saturating_add(u64::from(timeout_ms).saturating_mul(1_000_000));
+        let now_ns = machine::now_ns();
+        let deadline_ns = now_ns.saturating_add(u64::from(timeout_ms).saturating_mul(1_000_000));
+        let mut look_ns = 0;
         let sent = self.with(core, |state| {
+            look_ns = state.patience.look_ns(to.vnode);
             state.request(&window, to, service, payload, deadline_ns)
         });
         let place = self.report_break(sent).map_err(errno)?;
         let event = self.answered.get(place).ok_or(EINVAL)?;
-        let ended = match self.look_for(core, place, to.vnode) {
+        let look_end_ns = now_ns.saturating_add(look_ns.into());
+        let ended = match self.look_for(core, place, to.vnode, look_end_ns) {
             Some(outcome) => Ok(outcome),
             None => self.sleep_for(place, event, deadline_ns),
         };
         event.forget();
+        if matches!(ended, Ok(Outcome::Reply { .. } | Outcome::Refused(_))) {
+            let took_ns = machine::now_ns().saturating_sub(now_ns);
+            self.state.lock().patience.learn(to.vnode, took_ns);
+        }
         ended
     }
 
-    /// Looks for an answer for a while.
-    fn look_for(&self, core: &Core, place: usize, from: VnodeId) -> Option<Outcome> {
-        let end_ns = machine::now_ns().saturating_add(LOOK_NS);
+    /// Looks for an answer until a time.
+    fn look_for(
+        &self,
+        core: &Core,
+        place: usize,
+        from: VnodeId,
+        end_ns: u64,
+    ) -> Option<Outcome> {
         loop {
             self.take(core, bit(from));
             let outcome = self.state.lock().places.take(place);

@@ -22,6 +22,7 @@ use super::{
 use crate::mapping::Part;
 use adeos_proto::dsp::{
     self as protocol,
+    patience::Patience,
     Area,
     Event,
     Payload,
@@ -75,6 +76,7 @@ pub(super) struct State {
     pub(super) dsp: KBox<Dsp>,
     pub(super) view: View,
     pub(super) places: Places,
+    pub(super) patience: Patience,
     queue: Queue,
     services: [Option<Registration>; SERVICES],
     registrations: u32,
@@ -110,6 +112,7 @@ impl State {
             dsp: new_dsp(me, first_cookie)?,
             view: View::before(me),
             places: Places::new()?,
+            patience: Patience::new(),
             queue: Queue::new()?,
             services: [None; SERVICES],
             registrations: 0,
@@ -247,6 +250,7 @@ impl State {
     pub(super) fn adopt(&mut self, view: &View, now_ns: u64) -> Woken {
         self.view = *view;
         self.dsp.on_view(view);
+        self.patience.keep(view.members());
         self.queue.retain(|request| view.contains(request.from));
         self.expire(now_ns)
     }
