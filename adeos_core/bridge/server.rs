@@ -156,7 +156,8 @@ fn give_back_to(unscrubbed: &mut KVec<Region>, region: Region) {
     }
 }
 
-/// Gives up what could not be scrubbed, when the pool itself goes.
+/// Gives up what could not be scrubbed, when the pool itself goes, and the list of it: what a static
+/// holds is dropped by nobody.
 pub(super) fn end() {
-    UNSCRUBBED.lock().clear();
+    *UNSCRUBBED.lock() = KVec::new();
 }
