@@ -31,7 +31,7 @@ use adeos_proto::membership::publisher::{
 };
 use adeos_proto::membership::{
     bit,
-    has,
+    each,
     Mask,
     View,
     HISTORY, //
@@ -198,8 +198,7 @@ impl Core {
 
         self.notice(told);
         for (mask, why) in [(liars, Suspicion::Liar), (late, Suspicion::Late)] {
-            VnodeId::all()
-                .filter(|vnode| has(mask, *vnode))
+            each(mask)
                 .filter_map(|vnode| view.life(vnode))
                 .for_each(|life| self.suspect(life, why));
         }
@@ -223,7 +222,7 @@ impl Core {
     /// Raises the notice portal of vnodes: there is a new view, or a mailbox has been opened (DS-6).
     /// No lock of ours is held.
     pub(crate) fn notice(&self, vnodes: Mask) {
-        for vnode in VnodeId::all().filter(|vnode| has(vnodes, *vnode)) {
+        for vnode in each(vnodes) {
             if vnode.is_root() {
                 self.doorbell().raise();
                 self.endpoint().take(self, Mask::MAX);

@@ -27,7 +27,7 @@ pub use route::{Area, Handler, RouteError};
 pub use turn::{Event, Request, Turn, QUANTUM, TURN};
 
 use crate::id::{Life, VnodeId, MAX_VNODES};
-use crate::membership::{bit, has, Mask, View};
+use crate::membership::{bit, each, Mask, View};
 use crate::window::Window;
 use calls::{Calls, Loss, MAX_PER_PEER};
 use mailbox::PushError;
@@ -148,7 +148,7 @@ impl<const CALLS: usize, const SERVICES: usize> Dsp<CALLS, SERVICES> {
     /// The next life that has sent a malformed message since it was last named here. Any that does
     /// so means harm, or has gone mad: the root puts it into quarantine (DS-55).
     pub fn next_malformed(&mut self) -> Option<Life> {
-        let vnode = VnodeId::all().find(|vnode| has(self.malformed, *vnode))?;
+        let vnode = each(self.malformed).next()?;
         self.malformed &= !bit(vnode);
         self.life_of(vnode)
     }

@@ -99,6 +99,15 @@ pub const fn bit(vnode: VnodeId) -> Mask {
     (1 as Mask).wrapping_shl(vnode.number())
 }
 
+/// The vnodes of a set, in the order of their numbers.
+pub fn each(mut mask: Mask) -> impl Iterator<Item = VnodeId> {
+    core::iter::from_fn(move || {
+        let vnode = VnodeId::new(mask.trailing_zeros())?;
+        mask &= !bit(vnode);
+        Some(vnode)
+    })
+}
+
 /// Whether a vnode is in a set.
 pub const fn has(mask: Mask, vnode: VnodeId) -> bool {
     mask & bit(vnode) != 0

@@ -15,10 +15,10 @@ pub trait Field: Sized {
     /// Alignment, in bytes, that the value wants inside a record.
     const ALIGN: usize;
 
-    /// Reads the value from exactly `SIZE` bytes; missing bytes read as zero.
+    /// Reads the value from the first `SIZE` bytes; zero where there are not as many.
     fn get(bytes: &[u8]) -> Self;
 
-    /// Writes the value to exactly `SIZE` bytes; bytes beyond the end of `bytes` are dropped.
+    /// Writes the value to the first `SIZE` bytes; nothing where there are not as many.
     fn put(&self, bytes: &mut [u8]);
 }
 
@@ -30,17 +30,15 @@ macro_rules! number_field {
 
             #[inline]
             fn get(bytes: &[u8]) -> Self {
-                let mut raw = [0u8; core::mem::size_of::<$number>()];
-                for (to, from) in raw.iter_mut().zip(bytes) {
-                    *to = *from;
-                }
-                <$number>::from_le_bytes(raw)
+                bytes
+                    .first_chunk()
+                    .map_or(0, |raw| <$number>::from_le_bytes(*raw))
             }
 
             #[inline]
             fn put(&self, bytes: &mut [u8]) {
-                for (to, from) in bytes.iter_mut().zip(self.to_le_bytes()) {
-                    *to = from;
+                if let Some(raw) = bytes.first_chunk_mut() {
+                    *raw = self.to_le_bytes();
                 }
             }
         }
@@ -53,16 +51,18 @@ impl<T: Field + Copy + Default, const N: usize> Field for [T; N] {
     const SIZE: usize = T::SIZE * N;
     const ALIGN: usize = T::ALIGN;
 
+    #[inline]
     fn get(bytes: &[u8]) -> Self {
         let mut all = [T::default(); N];
-        for (value, raw) in all.iter_mut().zip(bytes.chunks(T::SIZE)) {
+        for (value, raw) in all.iter_mut().zip(bytes.chunks_exact(T::SIZE)) {
             *value = T::get(raw);
         }
         all
     }
 
+    #[inline]
     fn put(&self, bytes: &mut [u8]) {
-        for (value, raw) in self.iter().zip(bytes.chunks_mut(T::SIZE)) {
+        for (value, raw) in self.iter().zip(bytes.chunks_exact_mut(T::SIZE)) {
             value.put(raw);
         }
     }

@@ -24,57 +24,79 @@ enum Call {
     Ended(Outcome),
 }
 
+impl Call {
+    fn waits_for(&self, cookie: Cookie) -> bool {
+        matches!(self, Self::Waiting(own) if *own == cookie)
+    }
+}
+
+/// The bit of a place.
+fn bit(place: usize) -> Woken {
+    (1 as Woken).wrapping_shl(place as u32)
+}
+
+pub(super) use adeos_proto::dsp::calls::each;
+
 /// All places.
-pub(super) struct Places(KVec<Call>);
+pub(super) struct Places {
+    calls: KVec<Call>,
+    /// Those that are not free, as bits.
+    used: u64,
+}
 
 impl Places {
     /// All free.
     pub(super) fn new() -> Result<Self> {
-        let mut places = KVec::with_capacity(CALLS, GFP_KERNEL)?;
+        let mut calls = KVec::with_capacity(CALLS, GFP_KERNEL)?;
         for _ in 0..CALLS {
-            places.push(Call::Free, GFP_KERNEL)?;
+            calls.push(Call::Free, GFP_KERNEL)?;
         }
-        Ok(Self(places))
+        Ok(Self { calls, used: 0 })
     }
 
     /// A free place, if there is one. It is taken by [`wait`](Self::wait).
     pub(super) fn free(&self) -> Option<usize> {
-        self.0.iter().position(|call| matches!(call, Call::Free))
+        let free = self.used.trailing_ones() as usize;
+        (free < self.calls.len()).then_some(free)
     }
 
     /// Makes a place that of a request.
     pub(super) fn wait(&mut self, place: usize, cookie: Cookie) {
-        if let Some(call) = self.0.get_mut(place) {
+        if let Some(call) = self.calls.get_mut(place) {
             *call = Call::Waiting(cookie);
+            self.used |= bit(place);
         }
     }
 
     /// Notes how a request ended; whom to wake.
     pub(super) fn end(&mut self, ended: &Ended) -> Woken {
-        let is_meant =
-            |call: &Call| matches!(call, Call::Waiting(cookie) if *cookie == ended.cookie);
-        let Some(place) = self.0.iter().position(is_meant) else {
-            return 0;
-        };
-        if let Some(call) = self.0.get_mut(place) {
-            *call = Call::Ended(ended.outcome);
+        for place in each(self.used) {
+            match self.calls.get_mut(place) {
+                Some(call) if call.waits_for(ended.cookie) => {
+                    *call = Call::Ended(ended.outcome);
+                    return bit(place);
+                }
+                _ => {}
+            }
         }
-        (1 as Woken).wrapping_shl(place as u32)
+        0
     }
 
     /// How the request of a place ended, if it has; then the place is free.
     pub(super) fn take(&mut self, place: usize) -> Option<Outcome> {
-        let call = self.0.get_mut(place)?;
+        let call = self.calls.get_mut(place)?;
         let Call::Ended(outcome) = *call else {
             return None;
         };
         *call = Call::Free;
+        self.used &= !bit(place);
         Some(outcome)
     }
 
     /// Frees a place whose caller does not wait any more; the request, if it has not ended.
     pub(super) fn give_up(&mut self, place: usize) -> Option<Cookie> {
-        match core::mem::replace(self.0.get_mut(place)?, Call::Free) {
+        self.used &= !bit(place);
+        match core::mem::replace(self.calls.get_mut(place)?, Call::Free) {
             Call::Waiting(cookie) => Some(cookie),
             Call::Ended(_) | Call::Free => None,
         }

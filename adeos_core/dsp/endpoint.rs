@@ -12,6 +12,7 @@
 #![deny(unsafe_code)]
 
 use super::calls::{
+    self,
     Woken,
     CALLS, //
 };
@@ -50,7 +51,7 @@ use adeos_proto::id::{
 use adeos_proto::layout;
 use adeos_proto::membership::{
     bit,
-    has,
+    each,
     Mask,
     View, //
 };
@@ -160,8 +161,8 @@ impl Endpoint {
     }
 
     fn wake(&self, woken: Woken) {
-        for (place, event) in self.answered.iter().enumerate() {
-            if woken.wrapping_shr(place as u32) & 1 != 0 {
+        for place in calls::each(woken) {
+            if let Some(event) = self.answered.get(place) {
                 event.raise();
             }
         }
@@ -393,7 +394,7 @@ impl Endpoint {
 /// Raises the mail portal of vnodes (DS-5).
 fn ring(core: &Core, vnodes: Mask) {
     let own = core.identity().vnode;
-    for vnode in VnodeId::all().filter(|vnode| has(vnodes, *vnode)) {
+    for vnode in each(vnodes) {
         portal::send(core.control(), own, vnode, layout::portal::MAIL);
     }
 }

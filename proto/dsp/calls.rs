@@ -85,19 +85,25 @@ impl Call {
     }
 }
 
-/// Up to `N` requests that wait.
+/// Up to `N` requests that wait, 64 at most.
 #[derive(Debug)]
 pub struct Calls<const N: usize> {
     calls: [Option<Call>; N],
+    /// The places that hold one, as bits: few of them do, and all that looks for one looks there.
+    used: u64,
     next_cookie: u64,
 }
 
 impl<const N: usize> Calls<N> {
+    const FITS: () = assert!(N <= u64::BITS as usize);
+
     /// No request. The first cookie is to be beyond any that an earlier load of the nanokernel
     /// has used in this life: the time-stamp counter is.
     pub const fn new(first_cookie: u64) -> Self {
+        let () = Self::FITS;
         Self {
             calls: [None; N],
+            used: 0,
             next_cookie: first_cookie,
         }
     }
@@ -109,12 +115,12 @@ impl<const N: usize> Calls<N> {
 
     /// Requests that have not ended.
     pub fn len(&self) -> usize {
-        self.count(|_| true) as usize
+        self.used.count_ones() as usize
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.calls.iter().all(Option::is_none)
+        self.used == 0
     }
 
     /// Makes a request wait until `deadline_ns`.
@@ -122,11 +128,9 @@ impl<const N: usize> Calls<N> {
         if self.count(|call| call.to.vnode == to.vnode) >= MAX_PER_PEER {
             return Err(TooMany);
         }
-        let place = self
-            .calls
-            .iter_mut()
-            .find(|place| place.is_none())
-            .ok_or(TooMany)?;
+        let free = self.used.trailing_ones();
+        let place = self.calls.get_mut(free as usize).ok_or(TooMany)?;
+        self.used |= 1u64.wrapping_shl(free);
         let cookie = Cookie(self.next_cookie);
         self.next_cookie = self.next_cookie.wrapping_add(1);
         *place = Some(Call {
@@ -164,9 +168,12 @@ impl<const N: usize> Calls<N> {
     /// Makes all requests that wait for this vnode, in whatever life, fail;
     /// [`next_ended`](Self::next_ended) tells of each.
     pub fn doom(&mut self, vnode: VnodeId, why: Loss) {
-        for call in self.calls.iter_mut().flatten() {
-            if call.to.vnode == vnode && call.doom.is_none() {
-                call.doom = Some(why);
+        for place in each(self.used) {
+            match self.calls.get_mut(place) {
+                Some(Some(call)) if call.to.vnode == vnode && call.doom.is_none() => {
+                    call.doom = Some(why);
+                }
+                _ => {}
             }
         }
     }
@@ -189,23 +196,41 @@ impl<const N: usize> Calls<N> {
             Some(_) => 0,
             None => call.deadline_ns,
         };
-        self.calls.iter().flatten().map(when).min()
+        self.waiting().map(when).min()
     }
 
     fn count(&self, is_meant: impl Fn(&Call) -> bool) -> u32 {
         let mut count = 0u32;
-        for call in self.calls.iter().flatten() {
+        for call in self.waiting() {
             count = count.wrapping_add(u32::from(is_meant(call)));
         }
         count
     }
 
-    fn take(&mut self, is_meant: impl Fn(&Call) -> bool) -> Option<Call> {
-        self.calls
-            .iter_mut()
-            .find(|place| place.as_ref().is_some_and(&is_meant))
-            .and_then(Option::take)
+    fn waiting(&self) -> impl Iterator<Item = &Call> {
+        each(self.used).filter_map(|place| self.calls.get(place)?.as_ref())
     }
+
+    fn take(&mut self, is_meant: impl Fn(&Call) -> bool) -> Option<Call> {
+        for index in each(self.used) {
+            let place = self.calls.get_mut(index)?;
+            if place.as_ref().is_some_and(&is_meant) {
+                self.used &= !1u64.wrapping_shl(index as u32);
+                return place.take();
+            }
+        }
+        None
+    }
+}
+
+/// The bits that are set in a number, the lowest first.
+pub fn each(mut bits: u64) -> impl Iterator<Item = usize> {
+    core::iter::from_fn(move || {
+        let lowest = bits.trailing_zeros();
+        // It is 0 once all have been named.
+        bits &= bits.wrapping_sub(1);
+        (lowest < u64::BITS).then_some(lowest as usize)
+    })
 }
 
 const _: () = assert!(MAX_PER_PEER < super::mailbox::CAPACITY);

@@ -9,7 +9,7 @@ use super::message::{Kind, Message, Payload, Refusal, VERSION};
 use super::route::Handler;
 use super::Dsp;
 use crate::id::{Life, VnodeId, MAX_VNODES};
-use crate::membership::{bit, has, Mask};
+use crate::membership::{bit, each, has, Mask};
 use crate::window::Window;
 
 /// Messages that are taken in one turn at most, those that are dropped among them.
@@ -182,7 +182,7 @@ impl<const CALLS: usize, const SERVICES: usize> Dsp<CALLS, SERVICES> {
     }
 
     fn report(&mut self) -> Option<Event> {
-        let vnode = VnodeId::all().find(|vnode| has(self.broken, *vnode))?;
+        let vnode = each(self.broken).next()?;
         self.broken &= !bit(vnode);
         self.life_of(vnode).map(Event::Broken)
     }

@@ -20,7 +20,7 @@ use adeos_proto::dsp::mailbox::{self, Layout};
 use adeos_proto::id::{Generation, Life, VnodeId};
 use adeos_proto::membership::observer::{Observer, Seen};
 use adeos_proto::membership::publisher::{Agreement, Departure, Error, Progress, Publisher};
-use adeos_proto::membership::{has, layout, Change, View, HISTORY};
+use adeos_proto::membership::{each, has, layout, Change, View, HISTORY};
 use adeos_proto::window::Window;
 use cells::Cells;
 use proptest::prelude::*;
@@ -192,7 +192,7 @@ impl World {
         assert_eq!(self.publisher.liars(), 0);
         for number in 1..=latest {
             let missing = self.publisher.missing(number);
-            for vnode in VnodeId::all().filter(|vnode| has(missing, *vnode)) {
+            for vnode in each(missing) {
                 // Those who are missed are members now and were then, in the same life.
                 let life = self.publisher.view().life(vnode).unwrap();
                 assert!(self.all[number as usize - 1].contains(life));
