@@ -186,7 +186,8 @@ interrupted() {
 }
 
 # answered: a program in the vnode answers 20 questions, each asked after the last answer, in 50 ms
-# each. Were an inbox only looked at, a question would wait for the next round, in 100 ms.
+# each. Were an inbox only looked at, a question would wait for the next round, in 100 ms. A kernel
+# with all checks takes as long as that by itself, and answers some time.
 answered() {
     begin=$(now_ms)
     number=0
@@ -195,7 +196,15 @@ answered() {
         echo "$number" >&3
         read -r answer <&4 && [ "$answer" = "$number" ] || return
     done
-    [ $(($(now_ms) - begin)) -lt 1000 ]
+    [ $slow -gt 1 ] || [ $(($(now_ms) - begin)) -lt 1000 ]
+}
+
+at_once() {
+    if [ $slow -gt 1 ]; then
+        echo 'answers come'
+    else
+        echo 'answers come at once, and not at the next round of the watch'
+    fi
 }
 
 # A machine that is busy with other things may need some tries; one without interrupts has none.
@@ -203,7 +212,7 @@ answers_at_once() {
     mkfifo /tmp/questions /tmp/answers
     on one cat </tmp/questions >/tmp/answers &
     exec 3>/tmp/questions 4</tmp/answers
-    check 'answers come at once, and not at the next round of the watch' eventually 30 answered
+    check "$(at_once)" eventually 30 answered
     exec 3>&- 4<&-
     wait $!
     is $? 0 'and their program ends with its input'

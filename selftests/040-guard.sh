@@ -100,7 +100,7 @@ silence() {
     refuses 'is dead: hang' 'a kernel that says nothing after its boot is dead' \
         vnode start quiet --cpus 1 --memory "${small}M" --timeout $((20 * slow)) \
         --append 'rdinit=/bin/sleep -- 1000'
-    within $(($(now_ms) - begun)) $((3000 * slow)) $((9000 * slow)) 'after that time'
+    within $(($(now_ms) - begun)) $((3000 * slow)) $((12000 * slow)) 'after that time'
     is "$(field quiet cause)" hang 'the root says why'
     check 'it had come as far as its init' says quiet 'Run /bin/sleep as init'
     check 'it is taken back' vnode kill quiet
