@@ -81,6 +81,12 @@ impl Event {
         Ok(left > 0)
     }
 
+    /// Whether it was raised and nobody has taken that. Any context.
+    pub(crate) fn is_raised(&self) -> bool {
+        // SAFETY: `new` has initialised the completion.
+        unsafe { bindings::completion_done(self.inner.get()) }
+    }
+
     /// Takes all raises so far: what they said is known.
     pub(crate) fn forget(&self) {
         // SAFETY: `new` has initialised the completion.

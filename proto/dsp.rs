@@ -70,7 +70,7 @@ pub struct Dsp<const CALLS: usize, const SERVICES: usize> {
     /// Peers that have sent a malformed message and are yet to be reported.
     malformed: Mask,
     /// Whose turn it is.
-    current: usize,
+    current: u32,
     /// Messages that it may still take before the next one's turn.
     quantum: u32,
 }

@@ -2,8 +2,8 @@
 
 //! This kernel's end of the protocol: one state behind one lock, which is taken with interrupts off.
 //!
-//! Messages are taken in the hard interrupt of the mail portal, by callers that look for an answer,
-//! and by the DSP thread; by one CPU at a time, with interrupts off, for one turn at most. Handlers
+//! Messages are taken in the hard interrupt of the mail portal, by the DSP thread and, where portals do
+//! not interrupt, by callers that look for an answer; by one CPU at a time, with interrupts off, for one turn at most. Handlers
 //! run outside of the lock.
 //!
 //! Lock order: `handling`, a mutex that is held while a handler runs in the DSP thread; `state`, in
@@ -260,7 +260,7 @@ impl Endpoint {
         let place = self.report_break(sent).map_err(errno)?;
         let event = self.answered.get(place).ok_or(EINVAL)?;
         let look_end_ns = now_ns.saturating_add(look_ns.into());
-        let ended = match self.look_for(core, place, to.vnode, look_end_ns) {
+        let ended = match self.look_for(core, place, to.vnode, event, look_end_ns) {
             Some(outcome) => Ok(outcome),
             None => self.sleep_for(place, event, deadline_ns),
         };
@@ -272,19 +272,27 @@ impl Endpoint {
         ended
     }
 
-    /// Looks for an answer until a time.
+    /// Looks for an answer until a time. Where portals interrupt, an interrupt brings it.
     fn look_for(
         &self,
         core: &Core,
         place: usize,
         from: VnodeId,
+        event: &Event,
         end_ns: u64,
     ) -> Option<Outcome> {
         loop {
-            self.take(core, bit(from));
-            let outcome = self.state.lock().places.take(place);
-            if outcome.is_some() || machine::now_ns() >= end_ns {
-                return outcome;
+            if !cfg!(CONFIG_ADEOS) {
+                self.take(core, bit(from));
+            }
+            let is_over = machine::now_ns() >= end_ns;
+            if is_over || event.is_raised() {
+                // Whoever has raised it has noted the outcome before.
+                event.forget();
+                let outcome = self.state.lock().places.take(place);
+                if is_over || outcome.is_some() {
+                    return outcome;
+                }
             }
             core::hint::spin_loop();
         }

@@ -9,7 +9,7 @@ use super::message::{Kind, Message, Payload, Refusal, VERSION};
 use super::route::Handler;
 use super::Dsp;
 use crate::id::{Life, VnodeId, MAX_VNODES};
-use crate::membership::{bit, each, has, Mask};
+use crate::membership::{bit, each, Mask};
 use crate::window::Window;
 
 /// Messages that are taken in one turn at most, those that are dropped among them.
@@ -18,6 +18,7 @@ pub const TURN: u32 = 64;
 pub const QUANTUM: u32 = 8;
 
 const _: () = assert!(QUANTUM <= TURN && MAX_PER_PEER < CAPACITY);
+const _: () = assert!(Mask::BITS as usize == MAX_VNODES);
 
 /// A request that came in and wants a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,24 +140,26 @@ impl<const CALLS: usize, const SERVICES: usize> Dsp<CALLS, SERVICES> {
         None
     }
 
-    /// The sender whose messages are to be taken now; nobody if none has any.
+    /// The sender whose messages are to be taken now, or the next one that has any; nobody if none has.
     fn pick(&mut self) -> Option<VnodeId> {
         if self.quantum == 0 {
-            self.go_on();
+            self.go_on(1);
         }
-        for _ in 0..MAX_VNODES {
-            let vnode = VnodeId::new(self.current as u32)?;
-            if has(self.waiting & !self.held, vnode) {
-                return Some(vnode);
-            }
-            self.go_on();
+        let ready = self.waiting & !self.held;
+        if ready == 0 {
+            self.quantum = QUANTUM;
+            return None;
         }
-        None
+        let ahead = ready.rotate_right(self.current).trailing_zeros();
+        if ahead > 0 {
+            self.go_on(ahead);
+        }
+        VnodeId::new(self.current)
     }
 
-    /// Goes on to the next sender.
-    fn go_on(&mut self) {
-        self.current = self.current.wrapping_add(1) % MAX_VNODES;
+    /// Goes on to a later sender.
+    fn go_on(&mut self, ahead: u32) {
+        self.current = self.current.wrapping_add(ahead) % Mask::BITS;
         self.quantum = QUANTUM;
     }
 
