@@ -38,6 +38,7 @@ use adeos_proto::dsp::{
     SendError, //
 };
 use adeos_proto::id::{
+    Generation,
     Life,
     VnodeId, //
 };
@@ -77,6 +78,19 @@ pub struct Request {
 }
 
 impl Request {
+    /// One of nobody, to be filled in.
+    fn nobodys() -> Self {
+        Self {
+            from: Life {
+                vnode: VnodeId::ROOT,
+                generation: Generation(0),
+            },
+            service: 0,
+            payload: Payload::EMPTY,
+            call: None,
+        }
+    }
+
     /// Whether nobody waits for an answer.
     pub fn is_one_way(&self) -> bool {
         self.call.is_none()
@@ -196,11 +210,11 @@ impl Core {
         payload: &Payload,
         timeout_ms: u32,
     ) -> Result<Answer> {
-        match self
+        let (outcome, payload) = self
             .endpoint()
-            .ask(self, to, service, payload, timeout_ms)?
-        {
-            Outcome::Reply { status, payload } => Ok(Answer { status, payload }),
+            .ask(self, to, service, payload, timeout_ms)?;
+        match outcome {
+            Outcome::Reply { status } => Ok(Answer { status, payload }),
             Outcome::Refused(Refusal::Malformed) => Err(EBADMSG),
             Outcome::Refused(_) => Err(EOPNOTSUPP),
             Outcome::TimedOut => Err(ETIMEDOUT),

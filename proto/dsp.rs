@@ -73,6 +73,8 @@ pub struct Dsp<const CALLS: usize, const SERVICES: usize> {
     current: u32,
     /// Messages that it may still take before the next one's turn.
     quantum: u32,
+    /// The message that was taken last.
+    inbox: Message,
 }
 
 impl<const CALLS: usize, const SERVICES: usize> Dsp<CALLS, SERVICES> {
@@ -91,6 +93,7 @@ impl<const CALLS: usize, const SERVICES: usize> Dsp<CALLS, SERVICES> {
             malformed: 0,
             current: 0,
             quantum: QUANTUM,
+            inbox: Message::NONE,
         }
     }
 

@@ -4,10 +4,12 @@
 
 #![deny(unsafe_code)]
 
+use adeos_proto::dsp::message::Message;
 use adeos_proto::dsp::{
     Cookie,
     Ended,
-    Outcome, //
+    Outcome,
+    Payload, //
 };
 use kernel::prelude::*;
 
@@ -40,6 +42,8 @@ pub(super) use adeos_proto::dsp::calls::each;
 /// All places.
 pub(super) struct Places {
     calls: KVec<Call>,
+    /// What the answers say in full, by place.
+    payloads: KVec<Payload>,
     /// Those that are not free, as bits.
     used: u64,
 }
@@ -47,11 +51,11 @@ pub(super) struct Places {
 impl Places {
     /// All free.
     pub(super) fn new() -> Result<Self> {
-        let mut calls = KVec::with_capacity(CALLS, GFP_KERNEL)?;
-        for _ in 0..CALLS {
-            calls.push(Call::Free, GFP_KERNEL)?;
-        }
-        Ok(Self { calls, used: 0 })
+        Ok(Self {
+            calls: KVec::from_elem(Call::Free, CALLS, GFP_KERNEL)?,
+            payloads: KVec::from_elem(Payload::EMPTY, CALLS, GFP_KERNEL)?,
+            used: 0,
+        })
     }
 
     /// A free place, if there is one. It is taken by [`wait`](Self::wait).
@@ -68,12 +72,15 @@ impl Places {
         }
     }
 
-    /// Notes how a request ended; whom to wake.
-    pub(super) fn end(&mut self, ended: &Ended) -> Woken {
+    /// Notes how a request ended, and the message that has ended it, if one has; whom to wake.
+    pub(super) fn end(&mut self, ended: &Ended, message: Option<&Message>) -> Woken {
         for place in each(self.used) {
             match self.calls.get_mut(place) {
                 Some(call) if call.waits_for(ended.cookie) => {
                     *call = Call::Ended(ended.outcome);
+                    if let (Some(payload), Some(message)) = (self.payloads.get_mut(place), message) {
+                        payload.take_from(message);
+                    }
                     return bit(place);
                 }
                 _ => {}
@@ -82,15 +89,16 @@ impl Places {
         0
     }
 
-    /// How the request of a place ended, if it has; then the place is free.
-    pub(super) fn take(&mut self, place: usize) -> Option<Outcome> {
+    /// How the request of a place ended, if it has, and what a reply says in full; then the place is
+    /// free.
+    pub(super) fn take(&mut self, place: usize) -> Option<(Outcome, Payload)> {
         let call = self.calls.get_mut(place)?;
         let Call::Ended(outcome) = *call else {
             return None;
         };
         *call = Call::Free;
         self.used &= !bit(place);
-        Some(outcome)
+        Some((outcome, *self.payloads.get(place)?))
     }
 
     /// Frees a place whose caller does not wait any more; the request, if it has not ended.

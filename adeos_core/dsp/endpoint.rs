@@ -24,7 +24,8 @@ use super::state::{
 use super::{
     errno,
     Context,
-    Handler, //
+    Handler,
+    Request as Message, //
 };
 use crate::core_state::Core;
 use crate::kthread::{
@@ -146,14 +147,15 @@ impl Endpoint {
         let window = core.control().mailboxes();
         let now_ns = machine::now_ns();
         let mut turn = Turn::new();
+        let mut message = Message::nobodys();
         loop {
             let mut state = self.state.lock();
-            let step = state.step(&window, &mut turn, now_ns);
+            let step = state.step(&window, &mut turn, now_ns, &mut message);
             let pushed = state.dsp.take_pushed();
             drop(state);
             ring(core, pushed);
             match step {
-                Step::Handle(handler, request) => handler(core, &request),
+                Step::Handle(handler) => handler(core, &message),
                 Step::Wake(woken) => self.wake(woken),
                 Step::Done { for_thread } => return for_thread,
             }
@@ -244,7 +246,7 @@ impl Endpoint {
         service: u16,
         payload: &Payload,
         timeout_ms: u32,
-    ) -> Result<Outcome> {
+    ) -> Result<(Outcome, Payload)> {
         kernel::task::might_sleep();
         if !kthread::may_ask() {
             return Err(EDEADLK);
@@ -261,11 +263,11 @@ impl Endpoint {
         let event = self.answered.get(place).ok_or(EINVAL)?;
         let look_end_ns = now_ns.saturating_add(look_ns.into());
         let ended = match self.look_for(core, place, to.vnode, event, look_end_ns) {
-            Some(outcome) => Ok(outcome),
+            Some(ended) => Ok(ended),
             None => self.sleep_for(place, event, deadline_ns),
         };
         event.forget();
-        if matches!(ended, Ok(Outcome::Reply { .. } | Outcome::Refused(_))) {
+        if matches!(ended, Ok((Outcome::Reply { .. } | Outcome::Refused(_), _))) {
             let took_ns = machine::now_ns().saturating_sub(now_ns);
             self.state.lock().patience.learn(to.vnode, took_ns);
         }
@@ -280,7 +282,7 @@ impl Endpoint {
         from: VnodeId,
         event: &Event,
         end_ns: u64,
-    ) -> Option<Outcome> {
+    ) -> Option<(Outcome, Payload)> {
         loop {
             if !cfg!(CONFIG_ADEOS) {
                 self.take(core, bit(from));
@@ -289,9 +291,9 @@ impl Endpoint {
             if is_over || event.is_raised() {
                 // Whoever has raised it has noted the outcome before.
                 event.forget();
-                let outcome = self.state.lock().places.take(place);
-                if is_over || outcome.is_some() {
-                    return outcome;
+                let ended = self.state.lock().places.take(place);
+                if is_over || ended.is_some() {
+                    return ended;
                 }
             }
             core::hint::spin_loop();
@@ -300,16 +302,21 @@ impl Endpoint {
 
     /// Sleeps until a request has ended. Each caller looks after the time of all: whose is over
     /// first wakes first.
-    fn sleep_for(&self, place: usize, event: &Event, deadline_ns: u64) -> Result<Outcome> {
+    fn sleep_for(
+        &self,
+        place: usize,
+        event: &Event,
+        deadline_ns: u64,
+    ) -> Result<(Outcome, Payload)> {
         loop {
             let now_ns = machine::now_ns();
             let mut state = self.state.lock();
             let woken = state.expire(now_ns);
-            let outcome = state.places.take(place);
+            let ended = state.places.take(place);
             drop(state);
             self.wake(woken);
-            if let Some(outcome) = outcome {
-                return Ok(outcome);
+            if let Some(ended) = ended {
+                return Ok(ended);
             }
             let left_ms = deadline_ns.saturating_sub(now_ns).div_ceil(1_000_000);
             if event

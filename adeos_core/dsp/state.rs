@@ -60,8 +60,8 @@ struct Registration {
 
 /// What is to be done, outside of the lock, with what a turn has brought.
 pub(super) enum Step {
-    /// A handler runs.
-    Handle(Handler, Request),
+    /// A handler runs, for the message that the caller has got.
+    Handle(Handler),
     /// Callers are woken.
     Wake(Woken),
     /// The turn is over. The DSP thread is woken if there is something for it.
@@ -165,8 +165,15 @@ impl State {
         self.is_taken = false;
     }
 
-    /// Goes on with a turn until there is something to do.
-    pub(super) fn step(&mut self, window: &Part<'_>, turn: &mut Turn, now_ns: u64) -> Step {
+    /// Goes on with a turn until there is something to do. What a handler is to run for is put into
+    /// `message`: messages are large, and this is what interrupts do most.
+    pub(super) fn step(
+        &mut self,
+        window: &Part<'_>,
+        turn: &mut Turn,
+        now_ns: u64,
+        message: &mut Request,
+    ) -> Step {
         loop {
             let Some(event) = self.dsp.next(window, turn) else {
                 self.is_unfinished |= turn.is_spent();
@@ -175,32 +182,37 @@ impl State {
                     for_thread: self.take_work(),
                 };
             };
-            let (place, request) = match event {
-                Event::Ended(ended) => return Step::Wake(self.places.end(&ended)),
+            let place = match event {
+                Event::Ended(ended) => {
+                    return Step::Wake(self.places.end(&ended, Some(self.dsp.message())))
+                }
                 Event::Broken(life) => return Step::Wake(self.lose(life, now_ns)),
                 Event::Told {
                     from,
                     service,
                     handler,
-                    payload,
-                } => (handler, message(from, service, payload, None)),
-                Event::Asked {
-                    request,
-                    handler,
-                    payload,
                 } => {
-                    let message = message(request.from, request.service, payload, Some(request));
-                    (handler, message)
+                    message.from = from;
+                    message.service = service;
+                    message.call = None;
+                    handler
+                }
+                Event::Asked { request, handler } => {
+                    message.from = request.from;
+                    message.service = request.service;
+                    message.call = Some(request);
+                    handler
                 }
             };
-            if let Some(handler) = self.route(place, request) {
-                return Step::Handle(handler, request);
+            message.payload.take_from(self.dsp.message());
+            if let Some(handler) = self.route(place, message) {
+                return Step::Handle(handler);
             }
         }
     }
 
     /// The handler that is to run for a message now, if the message does not have to wait.
-    fn route(&mut self, place: u16, request: Request) -> Option<Handler> {
+    fn route(&mut self, place: u16, request: &Request) -> Option<Handler> {
         let registration = (*self.services.get(usize::from(place))?)?;
         if registration.context == Context::Stage {
             return Some(registration.handler);
@@ -209,7 +221,7 @@ impl State {
         self.queue.push(Item {
             place,
             serial: registration.serial,
-            request,
+            request: *request,
         });
         if self.queue.is_full(sender) {
             self.dsp.hold(sender);
@@ -259,7 +271,7 @@ impl State {
     pub(super) fn expire(&mut self, now_ns: u64) -> Woken {
         let mut woken = 0;
         while let Some(ended) = self.dsp.next_ended(now_ns) {
-            woken |= self.places.end(&ended);
+            woken |= self.places.end(&ended, None);
         }
         woken
     }
@@ -314,14 +326,5 @@ impl State {
     pub(super) fn services(&self) -> [Option<(u16, Context)>; SERVICES] {
         self.services
             .map(|place| place.map(|found| (found.service, found.context)))
-    }
-}
-
-fn message(from: Life, service: u16, payload: Payload, call: Option<protocol::Request>) -> Request {
-    Request {
-        from,
-        service,
-        payload,
-        call,
     }
 }

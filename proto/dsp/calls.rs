@@ -7,7 +7,7 @@
 //! request that waits; cookies are not used again, so what is late, doubled, replayed or made up
 //! finds nothing.
 
-use super::message::{Payload, Refusal};
+use super::message::Refusal;
 use crate::id::{Life, VnodeId};
 
 /// Requests to one vnode that can wait at a time. As many places of each ring are kept for
@@ -23,10 +23,8 @@ pub struct Cookie(pub u64);
 pub enum Outcome {
     /// The service has answered.
     Reply {
-        /// What it says in short, in its own words.
+        /// What it says in short, in its own words; the rest is the message's payload.
         status: i32,
-        /// What it says.
-        payload: Payload,
     },
     /// The other nanokernel has refused the request; no service has seen it.
     Refused(Refusal),

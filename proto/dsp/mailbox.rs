@@ -188,17 +188,18 @@ impl Receiver {
         self.layout.filled(head, self.tail)
     }
 
-    /// Takes the oldest message out.
-    pub fn pop<W: Window>(&mut self, window: &W) -> Result<Option<Message>, Corrupt> {
+    /// Takes the oldest message out, into `to`; says whether there was one.
+    pub fn pop<W: Window>(&mut self, window: &W, to: &mut Message) -> Result<bool, Corrupt> {
         if self.available(window)? == 0 {
-            return Ok(None);
+            return Ok(false);
         }
         let mut bytes = [0; Message::SIZE];
         window.read(self.layout.place(self.tail), &mut bytes);
         self.tail = self.tail.wrapping_add(1);
         // Release: the message is copied before the sender may overwrite it.
         window.store_release(self.layout.tail, self.tail);
-        Ok(Some(Message::from_bytes(&bytes)))
+        *to = Message::from_bytes(&bytes);
+        Ok(true)
     }
 }
 

@@ -125,6 +125,7 @@ impl Refusal {
 /// What a message carries: up to [`MAX_PAYLOAD`] bytes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Payload {
+    /// Zeros from `length` on.
     bytes: [u8; MAX_PAYLOAD],
     length: u16,
 }
@@ -147,6 +148,19 @@ impl Payload {
         Some(payload)
     }
 
+    /// Becomes the payload of a message; empty if that is malformed.
+    pub fn take_from(&mut self, message: &Message) {
+        let new = message.checked_payload().unwrap_or(&[]);
+        let before = usize::from(self.length);
+        for (to, byte) in self.bytes.iter_mut().zip(new) {
+            *to = *byte;
+        }
+        // Behind it there are zeros, whatever the message has there.
+        let rest = self.bytes.get_mut(new.len()..before);
+        rest.unwrap_or_default().fill(0);
+        self.length = new.len() as u16;
+    }
+
     /// The bytes.
     pub fn as_slice(&self) -> &[u8] {
         self.bytes.get(..usize::from(self.length)).unwrap_or(&[])
@@ -160,6 +174,21 @@ impl core::fmt::Debug for Payload {
 }
 
 impl Message {
+    /// No message: its kind is none.
+    pub const NONE: Self = Self {
+        version: 0,
+        service: 0,
+        kind: 0,
+        flags: 0,
+        length: 0,
+        sender: 0,
+        receiver: 0,
+        cookie: 0,
+        status: 0,
+        reserved: 0,
+        payload: [0; MAX_PAYLOAD],
+    };
+
     /// A message with this payload; the other fields are for the caller to fill in.
     pub(super) fn carrying(kind: Kind, service: u16, payload: &Payload) -> Self {
         Self {
@@ -168,18 +197,15 @@ impl Message {
             kind: kind.number(),
             length: payload.length,
             payload: payload.bytes,
-            ..Self::default()
+            ..Self::NONE
         }
     }
 
     /// The payload, if all that this version says of a message is so. The version itself, the
     /// kind and the generations are looked at elsewhere.
-    pub fn checked_payload(&self) -> Option<Payload> {
+    pub fn checked_payload(&self) -> Option<&[u8]> {
         let used = self.payload.get(..usize::from(self.length))?;
-        if self.flags != 0 {
-            return None;
-        }
-        Payload::new(used)
+        (self.flags == 0).then_some(used)
     }
 }
 
@@ -202,14 +228,19 @@ mod tests {
         let full = Payload::new(&[7; MAX_PAYLOAD]).unwrap();
         assert_eq!(Payload::new(&[7; MAX_PAYLOAD + 1]), None);
         let mut message = Message::carrying(Kind::OneWay, 1, &full);
-        assert_eq!(message.checked_payload(), Some(full));
+        assert_eq!(message.checked_payload(), Some(full.as_slice()));
         message.length = 97;
         assert_eq!(message.checked_payload(), None);
         message.length = u16::MAX;
         assert_eq!(message.checked_payload(), None);
         message.length = 1;
-        assert_eq!(message.checked_payload(), Payload::new(&[7]));
+        assert_eq!(message.checked_payload(), Some([7].as_slice()));
+        let mut payload = full;
+        payload.take_from(&message);
+        assert_eq!(Some(payload), Payload::new(&[7]), "and zeros");
         message.flags = 1;
         assert_eq!(message.checked_payload(), None);
+        payload.take_from(&message);
+        assert_eq!(payload, Payload::EMPTY);
     }
 }

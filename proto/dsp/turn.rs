@@ -30,7 +30,7 @@ pub struct Request {
     pub(super) cookie: Cookie,
 }
 
-/// Something that has happened.
+/// Something that has happened. What the message says that brought it is [`Dsp::message`]'s payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A message that wants no answer.
@@ -41,8 +41,6 @@ pub enum Event {
         service: u16,
         /// Whose that is.
         handler: Handler,
-        /// What it says.
-        payload: Payload,
     },
     /// A request: the handler answers it now or later, by [`Dsp::reply`].
     Asked {
@@ -50,8 +48,6 @@ pub enum Event {
         request: Request,
         /// Whose the service is.
         handler: Handler,
-        /// What it says.
-        payload: Payload,
     },
     /// A request of ours has been answered.
     Ended(Ended),
@@ -88,7 +84,8 @@ impl Default for Turn {
 /// What a look into a ring has brought.
 enum Taken {
     Nothing,
-    Message(Life, Message),
+    /// A message of this life, in the inbox.
+    Message(Life),
     Corrupt,
 }
 
@@ -128,10 +125,10 @@ impl<const CALLS: usize, const SERVICES: usize> Dsp<CALLS, SERVICES> {
                     self.give_up(vnode);
                     return self.report();
                 }
-                Taken::Message(from, message) => {
+                Taken::Message(from) => {
                     turn.messages = turn.messages.saturating_sub(1);
                     self.quantum = self.quantum.saturating_sub(1);
-                    if let Some(event) = self.judge(window, from, &message) {
+                    if let Some(event) = self.judge(window, from) {
                         return Some(event);
                     }
                 }
@@ -174,11 +171,11 @@ impl<const CALLS: usize, const SERVICES: usize> Dsp<CALLS, SERVICES> {
         let Some(receiver) = peer.receiver(window, me, vnode) else {
             return Taken::Nothing;
         };
-        match receiver.pop(window) {
-            Ok(None) => Taken::Nothing,
-            Ok(Some(message)) => {
+        match receiver.pop(window, &mut self.inbox) {
+            Ok(false) => Taken::Nothing,
+            Ok(true) => {
                 peer.counters.received = peer.counters.received.wrapping_add(1);
-                Taken::Message(life, message)
+                Taken::Message(life)
             }
             Err(_) => Taken::Corrupt,
         }
@@ -190,8 +187,14 @@ impl<const CALLS: usize, const SERVICES: usize> Dsp<CALLS, SERVICES> {
         self.life_of(vnode).map(Event::Broken)
     }
 
-    /// What becomes of a message: an event, a refusal, or a number in a counter.
-    fn judge<W: Window>(&mut self, window: &W, from: Life, message: &Message) -> Option<Event> {
+    /// The message that was taken last: the one that the last event is about, if a message was.
+    pub fn message(&self) -> &Message {
+        &self.inbox
+    }
+
+    /// What becomes of the message in the inbox: an event, a refusal, or a number in a counter.
+    fn judge<W: Window>(&mut self, window: &W, from: Life) -> Option<Event> {
+        let message = &self.inbox;
         let is_ours =
             message.sender == from.generation.0 && message.receiver == self.me.generation.0;
         if !is_ours {
@@ -199,42 +202,35 @@ impl<const CALLS: usize, const SERVICES: usize> Dsp<CALLS, SERVICES> {
             return None;
         }
         let Some(kind) = Kind::new(message.kind) else {
-            self.note_malformed(from, message);
+            self.note_malformed(from);
             return None;
         };
         // A refusal says the same in all versions: it has to, as it says that they differ.
         if kind == Kind::Refusal {
-            return self.end(from, message, Outcome::Refused(Refusal::read(message)));
+            return self.end(from, Outcome::Refused(Refusal::read(message)));
         }
         if message.version != VERSION {
             self.count(from, |counters| &mut counters.version);
-            self.refuse_message(window, from, message, Refusal::Version(VERSION));
+            self.refuse_message(window, from, Refusal::Version(VERSION));
             return None;
         }
-        let Some(payload) = message.checked_payload() else {
-            self.note_malformed(from, message);
-            self.refuse_message(window, from, message, Refusal::Malformed);
+        if message.checked_payload().is_none() {
+            self.note_malformed(from);
+            self.refuse_message(window, from, Refusal::Malformed);
             return None;
-        };
+        }
         if kind == Kind::Reply {
             let status = message.status;
-            return self.end(from, message, Outcome::Reply { status, payload });
+            return self.end(from, Outcome::Reply { status });
         }
-        self.route(window, from, kind, message, payload)
+        self.route(window, from, kind)
     }
 
-    fn route<W: Window>(
-        &mut self,
-        window: &W,
-        from: Life,
-        kind: Kind,
-        message: &Message,
-        payload: Payload,
-    ) -> Option<Event> {
-        let service = message.service;
+    fn route<W: Window>(&mut self, window: &W, from: Life, kind: Kind) -> Option<Event> {
+        let service = self.inbox.service;
         let Some(handler) = self.routes.find(service) else {
             self.count(from, |counters| &mut counters.service);
-            self.refuse_message(window, from, message, Refusal::Service);
+            self.refuse_message(window, from, Refusal::Service);
             return None;
         };
         if kind == Kind::OneWay {
@@ -242,10 +238,9 @@ impl<const CALLS: usize, const SERVICES: usize> Dsp<CALLS, SERVICES> {
                 from,
                 service,
                 handler,
-                payload,
             });
         }
-        let cookie = Cookie(message.cookie);
+        let cookie = Cookie(self.inbox.cookie);
         Some(Event::Asked {
             request: Request {
                 from,
@@ -253,30 +248,29 @@ impl<const CALLS: usize, const SERVICES: usize> Dsp<CALLS, SERVICES> {
                 cookie,
             },
             handler,
-            payload,
         })
     }
 
-    /// Ends the request that an answer is for.
-    fn end(&mut self, from: Life, message: &Message, outcome: Outcome) -> Option<Event> {
-        let cookie = Cookie(message.cookie);
-        let ended = self.calls.answer(from, cookie, message.service, outcome);
+    /// Ends the request that the answer in the inbox is for.
+    fn end(&mut self, from: Life, outcome: Outcome) -> Option<Event> {
+        let cookie = Cookie(self.inbox.cookie);
+        let ended = self.calls.answer(from, cookie, self.inbox.service, outcome);
         if ended.is_none() {
             self.count(from, |counters| &mut counters.unmatched);
         }
         ended.map(Event::Ended)
     }
 
-    /// Refuses a message if it is a request. Nothing else is ever refused, so that two ends that
-    /// do not understand each other do not go on saying so.
-    fn refuse_message<W: Window>(&mut self, window: &W, to: Life, message: &Message, why: Refusal) {
-        if message.kind != Kind::Request.number() {
+    /// Refuses the message in the inbox if it is a request. Nothing else is ever refused, so that
+    /// two ends that do not understand each other do not go on saying so.
+    fn refuse_message<W: Window>(&mut self, window: &W, to: Life, why: Refusal) {
+        if self.inbox.kind != Kind::Request.number() {
             return;
         }
         let request = Request {
             from: to,
-            service: message.service,
-            cookie: Cookie(message.cookie),
+            service: self.inbox.service,
+            cookie: Cookie(self.inbox.cookie),
         };
         self.send_refusal(window, &request, why);
     }
@@ -290,10 +284,10 @@ impl<const CALLS: usize, const SERVICES: usize> Dsp<CALLS, SERVICES> {
         }
     }
 
-    fn note_malformed(&mut self, from: Life, message: &Message) {
+    fn note_malformed(&mut self, from: Life) {
         self.count(from, |counters| &mut counters.malformed);
         // What is good in another version, this one cannot say.
-        if message.version == VERSION {
+        if self.inbox.version == VERSION {
             self.malformed |= bit(from.vnode);
         }
     }

@@ -166,19 +166,18 @@ impl World {
 
     fn turn(&mut self, a: u32) {
         let me = self.life(a);
-        for event in self.cluster.turn(a) {
+        let events = self.cluster.turn(a);
+        for (event, said) in events.into_iter().zip(self.cluster.said.clone()) {
             match event {
-                Event::Told { from, payload, .. } => {
+                Event::Told { from, .. } => {
                     let expected = self.told.get_mut(&(from, me)).unwrap().pop_front();
-                    assert_eq!(expected.unwrap().to_le_bytes(), payload.as_slice());
+                    assert_eq!(said, expected.unwrap().to_le_bytes());
                 }
-                Event::Asked {
-                    request, payload, ..
-                } => {
-                    let marker = u64::from_le_bytes(payload.as_slice().try_into().unwrap());
+                Event::Asked { request, .. } => {
+                    let marker = u64::from_le_bytes(said.try_into().unwrap());
                     self.pending[a as usize].push_back((request, marker));
                 }
-                Event::Ended(ended) => self.end(me, ended),
+                Event::Ended(ended) => self.end(me, ended, &said),
                 Event::Broken(_) => panic!("nobody lies here"),
             }
         }
@@ -199,19 +198,19 @@ impl World {
         self.now += passes;
         let me = self.life(a);
         while let Some(ended) = self.cluster.dsp(a).next_ended(self.now) {
-            self.end(me, ended);
+            self.end(me, ended, &[]);
         }
     }
 
-    fn end(&mut self, me: Life, ended: Ended) {
+    fn end(&mut self, me: Life, ended: Ended, said: &[u8]) {
         let key = (me, ended.cookie);
         let (to, marker) = self.asked.remove(&key).expect("ends once");
         assert!(self.ended.insert(key));
         assert_eq!((ended.to, ended.service), (to, SERVICE));
         match ended.outcome {
-            Outcome::Reply { status, payload } => {
+            Outcome::Reply { status } => {
                 assert_eq!(status, 1);
-                assert_eq!(payload.as_slice(), (marker + 1).to_le_bytes());
+                assert_eq!(said, (marker + 1).to_le_bytes());
             }
             Outcome::Gone => assert!(self.dead.contains(&to)),
             Outcome::TimedOut => {}

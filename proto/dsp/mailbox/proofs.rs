@@ -88,16 +88,21 @@ fn a_pop_copies_the_oldest_message_or_none() {
     for (tail, filled) in rings() {
         spy.claim(tail.wrapping_add(filled));
         let mut receiver = Receiver { layout: RING, tail };
-        let popped = receiver.pop(&spy);
+        let mut message = Message {
+            cookie: 7,
+            ..Message::NONE
+        };
+        let popped = receiver.pop(&spy, &mut message);
         if filled == 0 {
-            assert_eq!((popped, receiver.tail), (Ok(None), tail));
+            assert_eq!((popped, receiver.tail), (Ok(false), tail));
+            assert_eq!(message.cookie, 7);
             assert!(spy.stores().is_empty() && spy.reads().is_empty());
             continue;
         }
         let slot = (tail % CAPACITY) as usize;
         let place = RING.messages + slot * Message::SIZE;
         let now = tail.wrapping_add(1);
-        assert_eq!(popped, Ok(Some(Message::default())));
+        assert_eq!((popped, message), (Ok(true), Message::default()));
         assert_eq!(spy.reads(), [(place, Message::SIZE)]);
         assert_eq!(spy.stores(), [(RING.tail, now.to_le_bytes().to_vec())]);
     }

@@ -138,7 +138,7 @@ impl End {
                 Event::Ended(ended) => {
                     assert!(self.waiting.remove(&ended.cookie));
                     let reply = match ended.outcome {
-                        Outcome::Reply { status, .. } => status,
+                        Outcome::Reply { status } => status,
                         _ => HONEST,
                     };
                     let is_honest = ended.to.vnode != vnode(HOSTILE);

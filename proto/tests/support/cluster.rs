@@ -25,6 +25,8 @@ pub(crate) struct Cluster {
     pub(crate) publisher: Publisher,
     pub(crate) links: Links,
     pub(crate) nodes: Vec<Option<Node>>,
+    /// What the messages say that brought the events of the last turn.
+    pub(crate) said: Vec<Vec<u8>>,
 }
 
 pub(crate) fn life(vnode: u32, generation: u32) -> Life {
@@ -45,6 +47,7 @@ impl Cluster {
             publisher,
             links: Links::new(),
             nodes: Vec::new(),
+            said: Vec::new(),
         };
         cluster.nodes.push(Some(Node::new(life(0, 1))));
         for vnode in 1..=others {
@@ -104,7 +107,14 @@ impl Cluster {
         };
         node.dsp.notify(u16::MAX);
         let mut turn = Turn::new();
-        std::iter::from_fn(|| node.dsp.next(&self.mail, &mut turn)).collect()
+        let mut events = Vec::new();
+        self.said.clear();
+        while let Some(event) = node.dsp.next(&self.mail, &mut turn) {
+            events.push(event);
+            let said = node.dsp.message().checked_payload();
+            self.said.push(said.unwrap_or_default().to_vec());
+        }
+        events
     }
 }
 
