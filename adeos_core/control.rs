@@ -247,7 +247,7 @@ impl Control {
         }
         Publisher::clear(&self.membership(), vnode);
         adeos_proto::channel::clear(&part);
-        console::format(&part);
+        console::SLOT.format(&part);
     }
 
     /// Whether the slot has ever been made ready for a life.

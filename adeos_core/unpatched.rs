@@ -54,7 +54,7 @@ extern "C" fn adeos_printed(text: *const c_char, size: u32) {
         // SAFETY: The kernel passes `size` bytes that stay as they are during the call.
         let text = unsafe { core::slice::from_raw_parts(text.cast::<u8>(), size as usize) };
         // A header that is no good means that nobody can read the console anyway.
-        let _ = console::write(
+        let _ = console::SLOT.write(
             &nanokernel.control().slot(nanokernel.identity().vnode),
             text,
         );

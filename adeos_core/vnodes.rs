@@ -360,7 +360,7 @@ fn watch_beats(core: &Core, entry: &mut Entry, vnode: VnodeId, now_ns: u64) -> O
     match entry.monitor.tick(now_ns / 1_000_000, limit_ms, cpus, beat) {
         Verdict::Unknown => {
             // Its console may be spoilt; then it says nothing.
-            let said = adeos_proto::console::written(&slot).unwrap_or(0);
+            let said = adeos_proto::console::SLOT.written(&slot).unwrap_or(0);
             let limit_ms = crate::module_parameters::start_timeout_ms.value();
             let is_silent = entry.boot.tick(now_ns / 1_000_000, limit_ms, said);
             is_silent.then_some(Event::Died(Cause::Hang))

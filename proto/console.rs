@@ -1,16 +1,37 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The console of a vnode: a ring of bytes in its slot that keeps the latest output.
+//! A console: a ring of bytes in shared memory that keeps the latest output.
 //!
 //! The writer never waits and overwrites what is oldest; readers, any number of them, keep their
 //! own positions and learn what they missed. Positions count bytes for ever. The writer says
 //! first how far it is going to write (`reserved`), then writes, then says that it has
 //! (`written`); a reader looks at `reserved` after it has copied, and throws away what may have
-//! been overwritten meanwhile. The window is a vnode's slot (see [`crate::layout::slot`]).
+//! been overwritten meanwhile. [`SLOT`] is the one of a vnode's slot.
 
 use crate::layout::slot::{CONSOLE, CONSOLE_DATA, CONSOLE_SIZE};
 use crate::layout::{ConsoleHeader, CONSOLE_MAGIC, PLATFORM_VERSION};
 use crate::window::Window;
+
+/// Where a console lies in a window, and what its header says for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Offset of the [`ConsoleHeader`].
+    pub header: usize,
+    /// Offset of the ring.
+    pub data: usize,
+    /// Bytes of the ring, a power of two.
+    pub size: u32,
+    /// Version of the header.
+    pub version: u32,
+}
+
+/// The console in a vnode's slot (see [`crate::layout::slot`]), which is the window.
+pub const SLOT: Layout = Layout {
+    header: CONSOLE,
+    data: CONSOLE_DATA,
+    size: CONSOLE_SIZE as u32,
+    version: PLATFORM_VERSION,
+};
 
 /// The header makes no sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,126 +48,144 @@ pub struct Chunk {
     pub lost: u64,
 }
 
-const SIZE: u64 = CONSOLE_SIZE as u64;
-const MAGIC_AT: usize = CONSOLE + ConsoleHeader::OFFSETS.magic;
-const VERSION_AT: usize = CONSOLE + ConsoleHeader::OFFSETS.version;
-const SIZE_AT: usize = CONSOLE + ConsoleHeader::OFFSETS.size;
-const WRITTEN_AT: usize = CONSOLE + ConsoleHeader::OFFSETS.written;
-const RESERVED_AT: usize = CONSOLE + ConsoleHeader::OFFSETS.reserved;
+const MAGIC: usize = ConsoleHeader::OFFSETS.magic;
+const VERSION: usize = ConsoleHeader::OFFSETS.version;
+const SIZE: usize = ConsoleHeader::OFFSETS.size;
+const WRITTEN: usize = ConsoleHeader::OFFSETS.written;
+const RESERVED: usize = ConsoleHeader::OFFSETS.reserved;
 
-/// The most that is written in one go: the rest of the ring stays readable meanwhile.
-const MAX_STEP: usize = CONSOLE_SIZE / 4;
-
-/// Makes the console ready for a new writer, while nobody writes.
-///
-/// What is there is kept if it makes sense. A writer that died while it wrote has left bytes of
-/// which nobody knows whether they are its own; they become ends of lines.
-pub fn format<W: Window>(window: &W) {
-    let Ok((written, reserved)) = counts(window) else {
-        window.store_release64(MAGIC_AT, 0);
-        window.store_release64(WRITTEN_AT, 0);
-        window.store_release64(RESERVED_AT, 0);
-        window.store_release(VERSION_AT, PLATFORM_VERSION);
-        window.store_release(SIZE_AT, CONSOLE_SIZE as u32);
-        window.store_release64(MAGIC_AT, CONSOLE_MAGIC);
-        return;
-    };
-    for position in written..reserved {
-        window.write(place(position), b"\n");
+impl Layout {
+    /// Makes the console ready for a new writer, while nobody writes.
+    ///
+    /// What is there is kept if it makes sense. A writer that died while it wrote has left bytes of
+    /// which nobody knows whether they are its own; they become ends of lines.
+    pub fn format<W: Window>(&self, window: &W) {
+        let Ok((written, reserved)) = self.counts(window) else {
+            window.store_release64(self.at(MAGIC), 0);
+            window.store_release64(self.at(WRITTEN), 0);
+            window.store_release64(self.at(RESERVED), 0);
+            window.store_release(self.at(VERSION), self.version);
+            window.store_release(self.at(SIZE), self.size);
+            window.store_release64(self.at(MAGIC), CONSOLE_MAGIC);
+            return;
+        };
+        for position in written..reserved {
+            window.write(self.place(position), b"\n");
+        }
+        window.store_release64(self.at(WRITTEN), reserved);
     }
-    window.store_release64(WRITTEN_AT, reserved);
-}
 
-/// Bytes written so far.
-pub fn written<W: Window>(window: &W) -> Result<u64, Corrupt> {
-    check(window)?;
-    Ok(window.load_acquire64(WRITTEN_AT))
-}
-
-/// Copies what was written from `position` on, as far as it is still there, has been written and
-/// fits. A position that is yet to be written counts as the end.
-pub fn read<W: Window>(window: &W, position: u64, to: &mut [u8]) -> Result<Chunk, Corrupt> {
-    let written = written(window)?;
-    let position = position.min(written);
-    let from = position.max(written.saturating_sub(SIZE));
-    let ready = usize::try_from(written.wrapping_sub(from)).unwrap_or(usize::MAX);
-    let count = ready.min(to.len());
-    copy_out(window, from, to.get_mut(..count).unwrap_or(&mut []));
-
-    // What the writer reserves after this it also writes after this, and so after the copy.
-    window.full_barrier();
-    let reserved = window.load_acquire64(RESERVED_AT);
-    if reserved < written {
-        return Err(Corrupt);
+    /// Bytes written so far.
+    pub fn written<W: Window>(&self, window: &W) -> Result<u64, Corrupt> {
+        self.check(window)?;
+        Ok(window.load_acquire64(self.at(WRITTEN)))
     }
-    let torn = reserved.saturating_sub(SIZE).saturating_sub(from);
-    let torn = usize::try_from(torn).unwrap_or(usize::MAX).min(count);
-    drop_front(to.get_mut(..count).unwrap_or(&mut []), torn);
-    Ok(Chunk {
-        next: from.wrapping_add(count as u64),
-        copied: count.wrapping_sub(torn),
-        lost: from.wrapping_add(torn as u64).wrapping_sub(position),
-    })
-}
 
-/// Writes bytes; the oldest make room. Only one writes at a time.
-pub fn write<W: Window>(window: &W, bytes: &[u8]) -> Result<(), Corrupt> {
-    for step in bytes.chunks(MAX_STEP) {
-        let (written, reserved) = counts(window)?;
-        let end = written.checked_add(step.len() as u64).ok_or(Corrupt)?;
+    /// Copies what was written from `position` on, as far as it is still there, has been written and
+    /// fits. A position that is yet to be written counts as the end.
+    pub fn read<W: Window>(
+        &self,
+        window: &W,
+        position: u64,
+        to: &mut [u8],
+    ) -> Result<Chunk, Corrupt> {
+        let written = self.written(window)?;
+        let position = position.min(written);
+        let from = position.max(written.saturating_sub(self.size()));
+        let ready = usize::try_from(written.wrapping_sub(from)).unwrap_or(usize::MAX);
+        let count = ready.min(to.len());
+        self.copy_out(window, from, to.get_mut(..count).unwrap_or(&mut []));
 
-        // It must not shrink: what a former writer has touched beyond `written` stays touched.
-        window.store_release64(RESERVED_AT, end.max(reserved));
-        // The store before is seen by others before the bytes are; a release alone would let
-        // the bytes overtake it.
+        // What the writer reserves after this it also writes after this, and so after the copy.
         window.full_barrier();
-        copy_in(window, written, step);
-        window.store_release64(WRITTEN_AT, end);
+        let reserved = window.load_acquire64(self.at(RESERVED));
+        if reserved < written {
+            return Err(Corrupt);
+        }
+        let torn = reserved.saturating_sub(self.size()).saturating_sub(from);
+        let torn = usize::try_from(torn).unwrap_or(usize::MAX).min(count);
+        drop_front(to.get_mut(..count).unwrap_or(&mut []), torn);
+        Ok(Chunk {
+            next: from.wrapping_add(count as u64),
+            copied: count.wrapping_sub(torn),
+            lost: from.wrapping_add(torn as u64).wrapping_sub(position),
+        })
     }
-    Ok(())
-}
 
-/// Checks what does not change.
-fn check<W: Window>(window: &W) -> Result<(), Corrupt> {
-    let is_valid = window.load_acquire64(MAGIC_AT) == CONSOLE_MAGIC
-        && window.load_acquire(VERSION_AT) == PLATFORM_VERSION
-        && window.load_acquire(SIZE_AT) == CONSOLE_SIZE as u32;
-    is_valid.then_some(()).ok_or(Corrupt)
-}
+    /// Writes bytes; the oldest make room. Only one writes at a time.
+    pub fn write<W: Window>(&self, window: &W, bytes: &[u8]) -> Result<(), Corrupt> {
+        for step in bytes.chunks(self.step()) {
+            let (written, reserved) = self.counts(window)?;
+            let end = written.checked_add(step.len() as u64).ok_or(Corrupt)?;
 
-/// Both counts, checked against each other; for the writer, as they move for others.
-fn counts<W: Window>(window: &W) -> Result<(u64, u64), Corrupt> {
-    check(window)?;
-    let written = window.load_acquire64(WRITTEN_AT);
-    let reserved = window.load_acquire64(RESERVED_AT);
-    match reserved.checked_sub(written) {
-        Some(ahead) if ahead <= SIZE => Ok((written, reserved)),
-        _ => Err(Corrupt),
+            // It must not shrink: what a former writer has touched beyond `written` stays touched.
+            window.store_release64(self.at(RESERVED), end.max(reserved));
+            // The store before is seen by others before the bytes are; a release alone would let
+            // the bytes overtake it.
+            window.full_barrier();
+            self.copy_in(window, written, step);
+            window.store_release64(self.at(WRITTEN), end);
+        }
+        Ok(())
     }
-}
 
-/// Where the byte with this position lies in the window.
-fn place(position: u64) -> usize {
-    CONSOLE_DATA.wrapping_add((position & (SIZE - 1)) as usize)
-}
+    /// The most that is written in one go: the rest of the ring stays readable meanwhile.
+    fn step(&self) -> usize {
+        (self.size as usize / 4).max(1)
+    }
 
-/// Bytes from a position to where the ring wraps.
-fn until_wrap(position: u64) -> usize {
-    CONSOLE_SIZE.wrapping_sub((position & (SIZE - 1)) as usize)
-}
+    /// Where a field of the header lies.
+    fn at(&self, field: usize) -> usize {
+        self.header.wrapping_add(field)
+    }
 
-fn copy_out<W: Window>(window: &W, from: u64, to: &mut [u8]) {
-    let middle = until_wrap(from).min(to.len());
-    let (first, rest) = to.split_at_mut_checked(middle).unwrap_or_default();
-    window.read(place(from), first);
-    window.read(CONSOLE_DATA, rest);
-}
+    fn size(&self) -> u64 {
+        self.size.into()
+    }
 
-fn copy_in<W: Window>(window: &W, at: u64, bytes: &[u8]) {
-    let middle = until_wrap(at).min(bytes.len());
-    let (first, rest) = bytes.split_at_checked(middle).unwrap_or_default();
-    window.write(place(at), first);
-    window.write(CONSOLE_DATA, rest);
+    /// Checks what does not change.
+    fn check<W: Window>(&self, window: &W) -> Result<(), Corrupt> {
+        let is_valid = window.load_acquire64(self.at(MAGIC)) == CONSOLE_MAGIC
+            && window.load_acquire(self.at(VERSION)) == self.version
+            && window.load_acquire(self.at(SIZE)) == self.size;
+        is_valid.then_some(()).ok_or(Corrupt)
+    }
+
+    /// Both counts, checked against each other; for the writer, as they move for others.
+    fn counts<W: Window>(&self, window: &W) -> Result<(u64, u64), Corrupt> {
+        self.check(window)?;
+        let written = window.load_acquire64(self.at(WRITTEN));
+        let reserved = window.load_acquire64(self.at(RESERVED));
+        match reserved.checked_sub(written) {
+            Some(ahead) if ahead <= self.size() => Ok((written, reserved)),
+            _ => Err(Corrupt),
+        }
+    }
+
+    /// Where the byte with this position lies in the window.
+    fn place(&self, position: u64) -> usize {
+        self.data
+            .wrapping_add((position & (self.size() - 1)) as usize)
+    }
+
+    /// Bytes from a position to where the ring wraps.
+    fn until_wrap(&self, position: u64) -> usize {
+        (self.size as usize).wrapping_sub((position & (self.size() - 1)) as usize)
+    }
+
+    fn copy_out<W: Window>(&self, window: &W, from: u64, to: &mut [u8]) {
+        let middle = self.until_wrap(from).min(to.len());
+        let (first, rest) = to.split_at_mut_checked(middle).unwrap_or_default();
+        window.read(self.place(from), first);
+        window.read(self.data, rest);
+    }
+
+    fn copy_in<W: Window>(&self, window: &W, at: u64, bytes: &[u8]) {
+        let middle = self.until_wrap(at).min(bytes.len());
+        let (first, rest) = bytes.split_at_checked(middle).unwrap_or_default();
+        window.write(self.place(at), first);
+        window.write(self.data, rest);
+    }
 }
 
 /// Moves what follows the first `count` bytes to the front.

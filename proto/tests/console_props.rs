@@ -23,7 +23,7 @@ const RESERVED: usize = CONSOLE + ConsoleHeader::OFFSETS.reserved;
 
 fn formatted() -> Cells {
     let memory = Cells::new(CHANNELS);
-    console::format(&memory);
+    console::SLOT.format(&memory);
     memory
 }
 
@@ -87,11 +87,11 @@ impl Window for Racing<'_> {
 #[test]
 fn a_position_beyond_the_end_counts_as_the_end() {
     let memory = formatted();
-    console::write(&memory, b"hello").unwrap();
+    console::SLOT.write(&memory, b"hello").unwrap();
     let mut to = [0; 8];
-    let chunk = console::read(&memory, u64::MAX, &mut to).unwrap();
+    let chunk = console::SLOT.read(&memory, u64::MAX, &mut to).unwrap();
     assert_eq!((chunk.next, chunk.copied, chunk.lost), (5, 0, 0));
-    let chunk = console::read(&memory, 1, &mut to).unwrap();
+    let chunk = console::SLOT.read(&memory, 1, &mut to).unwrap();
     assert_eq!((chunk.next, &to[..chunk.copied]), (5, &b"ello"[..]));
 }
 
@@ -99,14 +99,16 @@ fn a_position_beyond_the_end_counts_as_the_end() {
 #[test]
 fn format_keeps_history_and_closes_what_a_dead_writer_left_open() {
     let memory = formatted();
-    console::write(&memory, b"first life").unwrap();
+    console::SLOT.write(&memory, b"first life").unwrap();
     // Reserved is stored, two bytes are, and then no more.
-    console::write(&Dying::new(&memory, 3), b"abcd").unwrap();
-    assert_eq!(console::written(&memory), Ok(10));
-    console::format(&memory);
-    console::write(&memory, b"second").unwrap();
+    console::SLOT
+        .write(&Dying::new(&memory, 3), b"abcd")
+        .unwrap();
+    assert_eq!(console::SLOT.written(&memory), Ok(10));
+    console::SLOT.format(&memory);
+    console::SLOT.write(&memory, b"second").unwrap();
     let mut to = [0; 32];
-    let chunk = console::read(&memory, 0, &mut to).unwrap();
+    let chunk = console::SLOT.read(&memory, 0, &mut to).unwrap();
     assert_eq!(&to[..chunk.copied], b"first life\n\n\n\nsecond");
     assert_eq!(
         memory.load_acquire64(WRITTEN),
@@ -119,12 +121,14 @@ fn format_keeps_history_and_closes_what_a_dead_writer_left_open() {
 fn what_a_dead_writer_has_touched_stays_untrusted() {
     let memory = formatted();
     let history = bytes(0, CONSOLE_SIZE);
-    console::write(&memory, &history).unwrap();
+    console::SLOT.write(&memory, &history).unwrap();
     // It dies before its last store; the next writer writes less than that one has touched.
-    console::write(&Dying::new(&memory, 101), &[0xee; 100]).unwrap();
-    console::write(&memory, b"x").unwrap();
+    console::SLOT
+        .write(&Dying::new(&memory, 101), &[0xee; 100])
+        .unwrap();
+    console::SLOT.write(&memory, b"x").unwrap();
     let mut to = vec![0; CONSOLE_SIZE];
-    let chunk = console::read(&memory, 0, &mut to).unwrap();
+    let chunk = console::SLOT.read(&memory, 0, &mut to).unwrap();
     assert_eq!(chunk.lost, 100);
     assert_eq!(to[..chunk.copied - 1], history[100..]);
 }
@@ -142,12 +146,12 @@ fn headers_that_lie_are_refused_and_formatted_anew() {
         let memory = formatted();
         memory.store_release64(offset, value);
         assert_eq!(
-            console::write(&memory, b"x"),
+            console::SLOT.write(&memory, b"x"),
             Err(Corrupt),
             "offset {offset:#x}"
         );
-        console::format(&memory);
-        assert_eq!(console::written(&memory), Ok(0));
+        console::SLOT.format(&memory);
+        assert_eq!(console::SLOT.written(&memory), Ok(0));
     }
 }
 
@@ -157,8 +161,10 @@ fn counts_do_not_wrap() {
     let memory = formatted();
     memory.store_release64(RESERVED, u64::MAX);
     memory.store_release64(WRITTEN, u64::MAX);
-    assert_eq!(console::write(&memory, b"x"), Err(Corrupt));
-    let chunk = console::read(&memory, u64::MAX - 3, &mut [0; 8]).unwrap();
+    assert_eq!(console::SLOT.write(&memory, b"x"), Err(Corrupt));
+    let chunk = console::SLOT
+        .read(&memory, u64::MAX - 3, &mut [0; 8])
+        .unwrap();
     assert_eq!((chunk.next, chunk.copied), (u64::MAX, 3));
 }
 
@@ -183,12 +189,12 @@ proptest! {
         for (write, read, is_long) in steps {
             let write = if is_long { write } else { write / 256 };
             let new = bytes(history.len() as u64, write);
-            console::write(&memory, &new).unwrap();
+            console::SLOT.write(&memory, &new).unwrap();
             history.extend(new);
-            prop_assert_eq!(console::written(&memory), Ok(history.len() as u64));
+            prop_assert_eq!(console::SLOT.written(&memory), Ok(history.len() as u64));
 
             let mut to = vec![0; read];
-            let chunk = console::read(&memory, position, &mut to).unwrap();
+            let chunk = console::SLOT.read(&memory, position, &mut to).unwrap();
             check(&history, position, chunk, &to[..chunk.copied]);
             let oldest = history.len().saturating_sub(CONSOLE_SIZE) as u64;
             prop_assert_eq!(chunk.lost, oldest.saturating_sub(position));
@@ -208,14 +214,14 @@ proptest! {
     ) {
         let memory = formatted();
         let history = bytes(0, filled);
-        console::write(&memory, &history).unwrap();
+        console::SLOT.write(&memory, &history).unwrap();
         let position = (filled as u64).saturating_sub(behind);
         let writer = |memory: &Cells| {
-            console::write(&Dying::new(memory, dies_after), &vec![0x5a; racing]).unwrap();
+            console::SLOT.write(&Dying::new(memory, dies_after), &vec![0x5a; racing]).unwrap();
         };
         let window = Racing { memory: &memory, writer: RefCell::new(Box::new(writer)) };
         let mut to = vec![0; room];
-        let chunk = console::read(&window, position, &mut to).unwrap();
+        let chunk = console::SLOT.read(&window, position, &mut to).unwrap();
         check(&history, position, chunk, &to[..chunk.copied]);
     }
 
@@ -233,13 +239,13 @@ proptest! {
         }
         let mut guard = vec![0; CONSOLE_DATA - CONSOLE - ConsoleHeader::SIZE];
         memory.read(CONSOLE + ConsoleHeader::SIZE, &mut guard);
-        let _ = console::written(&memory);
-        if let Ok(chunk) = console::read(&memory, position, &mut vec![0; room]) {
+        let _ = console::SLOT.written(&memory);
+        if let Ok(chunk) = console::SLOT.read(&memory, position, &mut vec![0; room]) {
             prop_assert!(chunk.copied <= room);
         }
-        let _ = console::write(&memory, &[7; 100]);
-        console::format(&memory);
-        prop_assert!(console::written(&memory).is_ok());
+        let _ = console::SLOT.write(&memory, &[7; 100]);
+        console::SLOT.format(&memory);
+        prop_assert!(console::SLOT.written(&memory).is_ok());
         let mut after = vec![1; guard.len()];
         memory.read(CONSOLE + ConsoleHeader::SIZE, &mut after);
         prop_assert_eq!(after, guard);

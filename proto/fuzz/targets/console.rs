@@ -47,7 +47,7 @@ fn read(memory: &Memory<'_>, input: &Input<'_>, written: u64) {
             _ => written.wrapping_add(u64::from(input.u16())),
         };
         memory.accesses();
-        let chunk = console::read(memory, position, &mut to);
+        let chunk = console::SLOT.read(memory, position, &mut to);
         assert!(memory.accesses() <= MOST);
         let Ok(chunk) = chunk else { continue };
         assert!(chunk.copied <= to.len());
@@ -65,7 +65,7 @@ fn refuses_what_is_not_sound(memory: &Memory<'_>) {
     let shape = |header: ConsoleHeader| (header.magic, header.version, header.size);
     let (found, right) = (header(memory), header(&formatted()));
     let is_sound = shape(found) == shape(right) && found.reserved >= found.written;
-    assert_eq!(console::read(memory, 0, &mut [0; 8]).is_ok(), is_sound);
+    assert_eq!(console::SLOT.read(memory, 0, &mut [0; 8]).is_ok(), is_sound);
 }
 
 fn header(memory: &Memory<'_>) -> ConsoleHeader {
@@ -79,7 +79,7 @@ fn header(memory: &Memory<'_>) -> ConsoleHeader {
 /// A console that nobody has written to.
 fn formatted<'a>() -> Memory<'a> {
     let memory = Memory::quiet(CONSOLE_DATA + CONSOLE_SIZE);
-    console::format(&memory);
+    console::SLOT.format(&memory);
     memory
 }
 
@@ -88,10 +88,10 @@ fn write(memory: &Memory<'_>, input: &Input<'_>) {
         memory.accesses();
         if input.byte() % 64 == 0 {
             // It mends what it can, byte by byte.
-            console::format(memory);
+            console::SLOT.format(memory);
             assert!(memory.accesses() <= CONSOLE_SIZE + MOST);
         } else {
-            let _ = console::write(memory, input.take(input.below(256)));
+            let _ = console::SLOT.write(memory, input.take(input.below(256)));
             assert!(memory.accesses() <= 2 * MOST);
         }
     }

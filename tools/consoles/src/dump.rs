@@ -126,7 +126,7 @@ impl Slot<'_> {
     /// All that the console holds.
     pub(crate) fn console(&self) -> Result<Vec<u8>, Corrupt> {
         let mut all = vec![0; slot::CONSOLE_SIZE];
-        let chunk = console::read(self, 0, &mut all)?;
+        let chunk = console::SLOT.read(self, 0, &mut all)?;
         all.truncate(chunk.copied);
         Ok(all)
     }
