@@ -35,4 +35,5 @@ pub mod record;
 pub mod region;
 pub mod ring;
 pub mod suspicion;
+pub mod vcons;
 pub mod window;

@@ -53,7 +53,12 @@ pub struct Producer {
 impl Producer {
     /// A producer at the start of a stream.
     pub const fn new(layout: Layout) -> Self {
-        Self { layout, head: 0 }
+        Self::at(layout, 0)
+    }
+
+    /// A producer that goes on at an index, which whoever calls this has published or is about to.
+    pub const fn at(layout: Layout, head: u32) -> Self {
+        Self { layout, head }
     }
 
     /// Goes back to the start of a stream and publishes that.
@@ -99,7 +104,12 @@ pub struct Consumer {
 impl Consumer {
     /// A consumer at the start of a stream.
     pub const fn new(layout: Layout) -> Self {
-        Self { layout, tail: 0 }
+        Self::at(layout, 0)
+    }
+
+    /// A consumer that goes on at an index, in the same way.
+    pub const fn at(layout: Layout, tail: u32) -> Self {
+        Self { layout, tail }
     }
 
     /// Goes back to the start of a stream and publishes that.

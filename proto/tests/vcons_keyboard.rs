@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Typing into a console: one at a time is heard, all that it types and nothing else, whatever the
+//! others write. Numbers are those of docs/vcons.md.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test ends at the first thing that is wrong"
+)]
+
+#[path = "support/cells.rs"]
+#[expect(dead_code, reason = "no CPU dies in the middle of a store here")]
+mod cells;
+
+use adeos_proto::id::{Generation, Life, VnodeId};
+use adeos_proto::vcons::keyboard::{Keyboard, Refused};
+use adeos_proto::vcons::typing::{Heard, Listener, Typist, WindowSize};
+use adeos_proto::vcons::{self, Header, TYPED_SIZE};
+use adeos_proto::window::Window;
+use cells::Cells;
+use proptest::prelude::*;
+
+fn life(vnode: u32, generation: u32) -> Life {
+    Life {
+        vnode: VnodeId::new(vnode).unwrap(),
+        generation: Generation(generation),
+    }
+}
+
+/// A console with the root's decisions, a speaker, and viewers.
+struct Console {
+    memory: Cells,
+    keyboard: Keyboard,
+    listener: Listener,
+}
+
+impl Console {
+    fn new() -> Self {
+        let memory = Cells::new(vcons::SIZE);
+        vcons::create(&memory);
+        Self {
+            memory,
+            keyboard: Keyboard::new(),
+            listener: Listener::new(),
+        }
+    }
+
+    fn publish(&self) {
+        let word = self.keyboard.holder().word();
+        self.memory.store_release64(Header::OFFSETS.keyboard, word);
+    }
+
+    /// The viewer gets the keyboard, from whoever has it.
+    fn seat(&mut self, viewer: Life) -> Typist {
+        let ticket = self.keyboard.steal(viewer).unwrap();
+        self.publish();
+        Typist::begin(&self.memory, viewer.vnode, ticket)
+    }
+
+    fn listen(&mut self) -> (Vec<u8>, Heard) {
+        let mut to = vec![0; TYPED_SIZE];
+        let heard = self.listener.listen(&self.memory, &mut to);
+        to.truncate(heard.bytes);
+        (to, heard)
+    }
+
+    fn hear(&mut self) -> Vec<u8> {
+        self.listen().0
+    }
+}
+
+/// VC-30: who has it keeps its ticket, others are told who has it, and no ticket comes again.
+#[test]
+fn one_has_the_keyboard_until_it_gives_it_back_or_loses_it() {
+    let (east, west) = (life(1, 1), life(2, 1));
+    let mut keyboard = Keyboard::new();
+    assert_eq!(keyboard.take(east), Ok(1));
+    assert_eq!(keyboard.take(east), Ok(1));
+    assert_eq!(keyboard.take(west), Err(Refused::Busy(east)));
+    assert_eq!(keyboard.take(life(1, 2)), Err(Refused::Busy(east)));
+    assert_eq!(keyboard.steal(west), Ok(2));
+    assert_eq!(keyboard.give_back(east, 1), Err(Refused::Stale));
+    assert_eq!(keyboard.give_back(west, 1), Err(Refused::Stale));
+    assert_eq!(keyboard.give_back(west, 2), Ok(()));
+    assert_eq!(keyboard.give_back(west, 2), Err(Refused::Stale));
+    assert_eq!(keyboard.take(east), Ok(4));
+    assert!(!keyboard.viewer_ended(west));
+    assert!(keyboard.viewer_ended(east));
+    assert_eq!(keyboard.take(west), Ok(6));
+}
+
+/// VC-31: who has lost the keyboard is not heard, and what it typed before is not either, once
+/// another one has it; the first bytes of that one are.
+#[test]
+fn only_who_has_the_keyboard_is_heard() {
+    let mut console = Console::new();
+    let mut east = console.seat(life(1, 1));
+    assert_eq!(east.press(&console.memory, b"ls\r"), 3);
+    assert_eq!(console.hear(), b"ls\r");
+    east.press(&console.memory, b"rm -r /");
+    let mut west = console.seat(life(2, 1));
+    west.press(&console.memory, b"id\r");
+    east.press(&console.memory, b"\r");
+    assert_eq!(console.hear(), b"id\r");
+    assert_eq!(console.hear(), b"");
+
+    let mut again = console.seat(life(1, 1));
+    again.press(&console.memory, b"w\r");
+    assert_eq!(console.hear(), b"w\r", "and none of what it typed before");
+}
+
+/// VC-31: a ticket that its viewer has not taken up yet lets nothing through.
+#[test]
+fn nothing_is_heard_before_the_ticket_is_taken_up() {
+    let mut console = Console::new();
+    let mut east = console.seat(life(1, 1));
+    east.press(&console.memory, b"old");
+    console.keyboard.give_back(life(1, 1), 1).unwrap();
+    let ticket = console.keyboard.take(life(1, 1)).unwrap();
+    console.publish();
+    assert_eq!(console.hear(), b"");
+    let mut east = Typist::begin(&console.memory, life(1, 1).vnode, ticket);
+    east.press(&console.memory, b"new");
+    assert_eq!(console.hear(), b"new");
+}
+
+/// VC-33: signals are told once, the window's size with them, and a new ticket begins anew.
+#[test]
+fn signals_are_heard_once() {
+    let mut console = Console::new();
+    let mut east = console.seat(life(1, 1));
+    let size = WindowSize {
+        rows: 50,
+        columns: 132,
+        width: 1024,
+        height: 768,
+    };
+    east.resize(&console.memory, size);
+    (0..3).for_each(|_| east.send_break(&console.memory));
+    let (_, heard) = console.listen();
+    assert_eq!((heard.size, heard.is_break), (Some(size), true));
+    assert!(!heard.is_hung_up);
+    let (_, heard) = console.listen();
+    assert_eq!((heard.size, heard.is_break), (None, false));
+    east.hang_up(&console.memory);
+    assert!(console.listen().1.is_hung_up);
+
+    console.seat(life(2, 1)).resize(&console.memory, size);
+    let mut east = console.seat(life(1, 1));
+    let (_, heard) = console.listen();
+    assert_eq!((heard.size, heard.is_break), (None, false));
+    assert!(!heard.is_hung_up);
+    east.send_break(&console.memory);
+    assert!(console.listen().1.is_break);
+}
+
+/// VC-32, VC-34: the speaker's next life hears what is typed to it, by who asks anew.
+#[test]
+fn the_next_life_of_the_speaker_begins_anew() {
+    let mut console = Console::new();
+    let mut east = console.seat(life(1, 1));
+    east.press(&console.memory, b"to the old one");
+    console.hear();
+    east.press(&console.memory, b"never heard");
+    assert!(console.keyboard.speaker_ended());
+    console.publish();
+    vcons::prepare(&console.memory);
+    console.listener = Listener::new();
+    east.press(&console.memory, b"nor this");
+    assert_eq!(console.hear(), b"");
+    let mut east = console.seat(life(1, 1));
+    assert_eq!(east.press(&console.memory, b"hello"), 5);
+    assert_eq!(console.hear(), b"hello");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// VC-31, VC-32: what one types arrives whole and in order, however it is taken.
+    #[test]
+    fn what_is_typed_arrives(
+        steps in prop::collection::vec((any::<bool>(), 1..2 * TYPED_SIZE), 1..60)
+    ) {
+        let mut console = Console::new();
+        let mut east = console.seat(life(1, 1));
+        let (mut typed, mut heard) = (Vec::new(), Vec::new());
+        for (is_typing, count) in steps {
+            if is_typing {
+                let text: Vec<u8> = (0..count).map(|at| (typed.len() + at) as u8).collect();
+                let pressed = east.press(&console.memory, &text);
+                prop_assert_eq!(pressed, count.min(TYPED_SIZE + heard.len() - typed.len()));
+                typed.extend_from_slice(&text[..pressed]);
+            } else {
+                let mut to = vec![0; count];
+                let bytes = console.listener.listen(&console.memory, &mut to).bytes;
+                heard.extend_from_slice(&to[..bytes]);
+            }
+        }
+        heard.extend(console.hear());
+        prop_assert_eq!(heard, typed);
+    }
+
+    /// VC-31, VC-32: whatever other viewers write into their words and rings, and whatever the
+    /// speaker finds in those of the one that is heard, it goes on, and hears honest ones.
+    #[test]
+    fn others_cannot_speak_for_the_one_that_is_heard(
+        lies in prop::collection::vec((3..16usize, 0..0x80usize, any::<u64>()), 0..40),
+        own in prop::collection::vec((0..0x80usize, any::<u64>()), 0..10),
+    ) {
+        let mut console = Console::new();
+        let mut east = console.seat(life(1, 1));
+        for (viewer, offset, lie) in lies {
+            let offset = 0x2000 + viewer * 0x80 + offset / 8 * 8;
+            console.memory.store_release64(offset, lie);
+            east.press(&console.memory, b"x");
+            prop_assert_eq!(console.hear(), b"x");
+        }
+        for (offset, lie) in own {
+            console.memory.store_release64(0x2080 + offset / 8 * 8, lie);
+            prop_assert!(console.hear().len() <= TYPED_SIZE);
+        }
+        let mut west = console.seat(life(2, 1));
+        west.press(&console.memory, b"honest");
+        prop_assert_eq!(console.hear(), b"honest");
+    }
+}

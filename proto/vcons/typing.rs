@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Typing: the viewer that has the keyboard, and the speaker that hears it (docs/vcons.md, section 5).
+
+use super::keyboard::Holder;
+use super::{typed, viewer, Viewer};
+use crate::id::VnodeId;
+use crate::ring::{Consumer, Producer};
+use crate::window::Window;
+
+/// The size of the window in which a console is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WindowSize {
+    /// Lines of text.
+    pub rows: u16,
+    /// Characters in a line.
+    pub columns: u16,
+    /// Pixels across; 0 where it has none.
+    pub width: u16,
+    /// Pixels down.
+    pub height: u16,
+}
+
+impl WindowSize {
+    const fn word(self) -> u64 {
+        (self.height as u64) << 48
+            | (self.width as u64) << 32
+            | (self.columns as u64) << 16
+            | self.rows as u64
+    }
+
+    const fn from_word(word: u64) -> Self {
+        Self {
+            rows: word as u16,
+            columns: (word >> 16) as u16,
+            width: (word >> 32) as u16,
+            height: (word >> 48) as u16,
+        }
+    }
+}
+
+/// Counters of a viewer, and what each counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Signal {
+    Break,
+    HangUp,
+    Resize,
+}
+
+impl Signal {
+    const fn offset(self) -> usize {
+        match self {
+            Self::Break => Viewer::OFFSETS.breaks,
+            Self::HangUp => Viewer::OFFSETS.hangups,
+            Self::Resize => Viewer::OFFSETS.sizes,
+        }
+    }
+}
+
+/// The viewer that has the keyboard.
+#[derive(Debug)]
+pub struct Typist {
+    me: VnodeId,
+    producer: Producer,
+    counts: [u32; 3],
+}
+
+impl Typist {
+    /// Begins to type under a ticket: what this viewer has typed before is not heard any more.
+    pub fn begin<W: Window>(window: &W, me: VnodeId, ticket: u32) -> Self {
+        let at = |field| viewer(me, field);
+        // The speaker takes nothing of this ring until it sees the ticket.
+        let start = window.load_acquire(typed(me).tail);
+        let typist = Self {
+            me,
+            producer: Producer::at(typed(me), start),
+            counts: [0; 3],
+        };
+        for signal in [Signal::Break, Signal::HangUp, Signal::Resize] {
+            window.store_release(at(signal.offset()), 0);
+        }
+        window.store_release(typed(me).head, start);
+        window.store_release(at(Viewer::OFFSETS.start), start);
+        window.store_release(at(Viewer::OFFSETS.ticket), ticket);
+        typist
+    }
+
+    /// Types as many of the bytes as there is room for; how many.
+    pub fn press<W: Window>(&mut self, window: &W, bytes: &[u8]) -> usize {
+        self.producer.push(window, bytes).unwrap_or_else(|_| {
+            // The speaker has begun anew, or writes nonsense: what it has not taken is gone (VC-32).
+            let tail = window.load_acquire(typed(self.me).tail);
+            self.producer = Producer::at(typed(self.me), tail);
+            self.producer.push(window, bytes).unwrap_or(0)
+        })
+    }
+
+    /// Sends a break.
+    pub fn send_break<W: Window>(&mut self, window: &W) {
+        self.count(window, Signal::Break);
+    }
+
+    /// Hangs up.
+    pub fn hang_up<W: Window>(&mut self, window: &W) {
+        self.count(window, Signal::HangUp);
+    }
+
+    /// Sets the size of the window.
+    pub fn resize<W: Window>(&mut self, window: &W, size: WindowSize) {
+        window.store_release64(viewer(self.me, Viewer::OFFSETS.window), size.word());
+        self.count(window, Signal::Resize);
+    }
+
+    fn count<W: Window>(&mut self, window: &W, signal: Signal) {
+        if let Some(count) = self.counts.get_mut(signal as usize) {
+            *count = count.wrapping_add(1);
+            window.store_release(viewer(self.me, signal.offset()), *count);
+        }
+    }
+}
+
+/// What the speaker has heard since it last listened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Heard {
+    /// Bytes that were typed.
+    pub bytes: usize,
+    /// Whose they are, for who waits for room.
+    pub from: Option<VnodeId>,
+    /// Whether there was a break.
+    pub is_break: bool,
+    /// Whether the viewer has hung up.
+    pub is_hung_up: bool,
+    /// The new size of the window, if it was set.
+    pub size: Option<WindowSize>,
+}
+
+/// One whom the speaker hears.
+#[derive(Debug)]
+struct Heeded {
+    viewer: VnodeId,
+    consumer: Consumer,
+    counts: [u32; 3],
+}
+
+/// The speaker.
+#[derive(Debug)]
+pub struct Listener {
+    holder: Holder,
+    heeded: Option<Heeded>,
+}
+
+impl Listener {
+    /// One that has heard nobody yet.
+    pub const fn new() -> Self {
+        Self {
+            holder: Holder::NOBODY,
+            heeded: None,
+        }
+    }
+
+    /// Hears what the one with the keyboard does; what it types is put into `to` (VC-31).
+    pub fn listen<W: Window>(&mut self, window: &W, to: &mut [u8]) -> Heard {
+        let holder = Holder::read(window);
+        if holder != self.holder {
+            self.holder = holder;
+            self.heeded = None;
+        }
+        if self.heeded.is_none() {
+            self.heeded = holder
+                .viewer
+                .and_then(|viewer| Heeded::begin(window, viewer, holder.ticket));
+        }
+        match &mut self.heeded {
+            Some(heeded) => heeded.listen(window, to),
+            None => Heard::default(),
+        }
+    }
+}
+
+impl Default for Listener {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Heeded {
+    /// Begins where the viewer has begun, once it has.
+    fn begin<W: Window>(window: &W, vnode: VnodeId, ticket: u32) -> Option<Self> {
+        if window.load_acquire(viewer(vnode, Viewer::OFFSETS.ticket)) != ticket {
+            return None;
+        }
+        let start = window.load_acquire(viewer(vnode, Viewer::OFFSETS.start));
+        window.store_release(typed(vnode).tail, start);
+        Some(Self {
+            viewer: vnode,
+            consumer: Consumer::at(typed(vnode), start),
+            counts: [0; 3],
+        })
+    }
+
+    fn listen<W: Window>(&mut self, window: &W, to: &mut [u8]) -> Heard {
+        let bytes = self.consumer.pop(window, to).unwrap_or_else(|_| {
+            let head = window.load_acquire(typed(self.viewer).head);
+            window.store_release(typed(self.viewer).tail, head);
+            self.consumer = Consumer::at(typed(self.viewer), head);
+            0
+        });
+        let is_resized = self.has_moved(window, Signal::Resize);
+        let size = window.load_acquire64(viewer(self.viewer, Viewer::OFFSETS.window));
+        Heard {
+            bytes,
+            from: Some(self.viewer),
+            is_break: self.has_moved(window, Signal::Break),
+            is_hung_up: self.has_moved(window, Signal::HangUp),
+            size: is_resized.then_some(WindowSize::from_word(size)),
+        }
+    }
+
+    /// Whether a counter has moved, once for each time that it is seen to have (VC-33).
+    fn has_moved<W: Window>(&mut self, window: &W, signal: Signal) -> bool {
+        let now = window.load_acquire(viewer(self.viewer, signal.offset()));
+        match self.counts.get_mut(signal as usize) {
+            Some(count) => core::mem::replace(count, now) != now,
+            None => false,
+        }
+    }
+}
