@@ -48,7 +48,7 @@ after_death() {
 }
 
 restart() {
-    vnode restart victim --timeout 60
+    vnode restart victim --timeout $((60 * slow))
 }
 
 begin_with() {

@@ -55,7 +55,7 @@ lives() {
     check 'south panics, and all agree without it' eventually 10 agree root north east
     is "$(sed -n 's/^2 south .* fence \([a-z]*\) .*/\1/p' /sys/kernel/debug/adeos/vnodes)" closed \
         'DS-68: it is proven to have stopped by then'
-    check 'it is restarted' vnode restart south --timeout 60
+    check 'it is restarted' vnode restart south --timeout $((60 * slow))
     check 'and has its module' on south insmod "$module"
     check 'all agree with its next life' eventually 10 agree root north south east
     check 'east is killed' vnode kill east
@@ -78,7 +78,7 @@ two_lives() {
     check 'south and east panic at once, and the others agree' eventually 10 agree root north
     wait
     for kernel in south east; do
-        check "$kernel is restarted" vnode restart $kernel --timeout 60
+        check "$kernel is restarted" vnode restart $kernel --timeout $((60 * slow))
         check 'and has its module' on $kernel insmod "$module"
     done
     # shellcheck disable=SC2086 # These are several words.
@@ -129,7 +129,7 @@ nonsense() {
     is "$(dmesg | grep -c "vnode 1, life $(life 1): acknowledged a view")" 1 'as it does of the liar'
     check 'its other links go on' answers south east
     check 'as do those of the root' answers root east
-    check 'south is restarted' vnode restart south --timeout 60
+    check 'south is restarted' vnode restart south --timeout $((60 * slow))
     check 'with its module' on south insmod "$module"
     check 'DS-52: and its next life is heard' eventually 10 answers root south
 }
