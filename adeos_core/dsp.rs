@@ -195,7 +195,7 @@ impl Core {
     }
 
     /// Asks a service of a life, and waits for the answer. Process context; sleeps. It looks for
-    /// the answer by itself first, for as long as answers of that vnode usually take.
+    /// the answer first, for up to twice as long as answers of that vnode usually take.
     ///
     /// Errors of [`tell`](Self::tell), EAGAIN also when too many requests wait, and: ETIMEDOUT after
     /// the time, ENXIO and EPIPE also when the life goes, or breaks the link, while this waits,

@@ -4,6 +4,7 @@
 
 #![deny(unsafe_code)]
 
+pub(super) use adeos_proto::dsp::calls::each;
 use adeos_proto::dsp::message::Message;
 use adeos_proto::dsp::{
     Cookie,
@@ -36,8 +37,6 @@ impl Call {
 fn bit(place: usize) -> Woken {
     (1 as Woken).wrapping_shl(place as u32)
 }
-
-pub(super) use adeos_proto::dsp::calls::each;
 
 /// All places.
 pub(super) struct Places {
@@ -98,7 +97,11 @@ impl Places {
         };
         *call = Call::Free;
         self.used &= !bit(place);
-        Some((outcome, *self.payloads.get(place)?))
+        let payload = match outcome {
+            Outcome::Reply { .. } => *self.payloads.get(place)?,
+            _ => Payload::EMPTY,
+        };
+        Some((outcome, payload))
     }
 
     /// Frees a place whose caller does not wait any more; the request, if it has not ended.

@@ -266,7 +266,7 @@ impl Endpoint {
             Some(ended) => Ok(ended),
             None => self.sleep_for(place, event, deadline_ns),
         };
-        event.forget();
+        // A raise that comes from now on is for whoever has the place next, who looks in vain once.
         if matches!(ended, Ok((Outcome::Reply { .. } | Outcome::Refused(_), _))) {
             let took_ns = machine::now_ns().saturating_sub(now_ns);
             self.state.lock().patience.learn(to.vnode, took_ns);
@@ -284,12 +284,13 @@ impl Endpoint {
         end_ns: u64,
     ) -> Option<(Outcome, Payload)> {
         loop {
-            if !cfg!(CONFIG_ADEOS) {
+            if !machine::PATCHED {
                 self.take(core, bit(from));
             }
             let is_over = machine::now_ns() >= end_ns;
             if is_over || event.is_raised() {
-                // Whoever has raised it has noted the outcome before.
+                // Whoever has raised it for this request has noted the outcome before; what was for
+                // the one before it in this place tells nothing.
                 event.forget();
                 let ended = self.state.lock().places.take(place);
                 if is_over || ended.is_some() {

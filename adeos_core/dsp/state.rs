@@ -245,6 +245,8 @@ impl State {
                 None => {
                     if let Some(call) = &request.call {
                         self.dsp.refuse(window, call);
+                        // It may have found the link broken, which a turn tells.
+                        self.is_unfinished = true;
                     }
                 }
             }

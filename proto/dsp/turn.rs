@@ -116,7 +116,10 @@ impl<const CALLS: usize, const SERVICES: usize> Dsp<CALLS, SERVICES> {
             return Some(event);
         }
         while turn.messages > 0 {
-            let vnode = self.pick()?;
+            let Some(vnode) = self.pick() else {
+                // A refusal that was to be sent may have found a link broken.
+                return self.report();
+            };
             match self.take(window, vnode) {
                 // No message is missed: its sender notifies after it has pushed, and we look
                 // after we were notified.

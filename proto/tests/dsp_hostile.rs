@@ -240,6 +240,28 @@ fn forge(mail: &Cells, message: &Message) {
     mail.store_release(ring.head, head + 1);
 }
 
+/// DS-52: a link that a refusal finds broken is told of in the same turn.
+#[test]
+fn a_refusal_that_finds_the_link_broken_is_no_secret() {
+    let mut cluster = echoing(2);
+    let Cluster { mail, nodes, .. } = &mut cluster;
+    let dsp = &mut nodes[0].as_mut().unwrap().dsp;
+    let cookie = dsp.request(mail, life(1, 1), ECHO, &payload(b"?"), 50);
+    mail.store_release(Layout::of(vnode(0), vnode(1)).tail, 1000);
+    let unknown = Message {
+        version: 1,
+        service: 0xff77,
+        kind: 2,
+        sender: 1,
+        receiver: 1,
+        ..Message::default()
+    };
+    forge(mail, &unknown);
+    assert_eq!(cluster.turn(0), [Event::Broken(life(1, 1))]);
+    let ended = cluster.dsp(0).next_ended(0).unwrap();
+    assert_eq!((Ok(ended.cookie), ended.outcome), (cookie, Outcome::Broken));
+}
+
 /// DS-55: a malformed message names its sender's life once, until the next one; what is only of
 /// another version or life, or not understood, does not.
 #[test]
