@@ -152,7 +152,9 @@ impl KmbFile {
         record.silent_ms = facts.silent_ms;
         record.started_ns = facts.started_ns;
         record.ended_ns = facts.ended_ns;
-        record.console_written = console::SLOT.written(&self.core.control().slot(vnode)).unwrap_or(0);
+        record.console_written = console::SLOT
+            .written(&self.core.control().slot(vnode))
+            .unwrap_or(0);
         record.release = facts.release;
         record.message = facts.message;
         record.suspicion = facts.suspicion.map_or(0, |why| why.number());
@@ -179,7 +181,9 @@ impl KmbFile {
         let chunk = loop {
             let slot = self.core.control().slot(vnode);
             // A number that was never used has no console: nothing was written to it.
-            let chunk = console::SLOT.read(&slot, record.position, &mut bytes).map_err(|_| ENODATA)?;
+            let chunk = console::SLOT
+                .read(&slot, record.position, &mut bytes)
+                .map_err(|_| ENODATA)?;
             if chunk.copied > 0 || bytes.is_empty() || now_ns() >= end {
                 break chunk;
             }

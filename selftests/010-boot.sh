@@ -146,7 +146,7 @@ at_once() {
     exec 3>&-
     for number in 1 2 3 4 5 6 7 8; do
         eval "wait \$pid_$number"
-        is "$? $(sort /tmp/out.$number | xargs)" "$number err $number here out $number" \
+        is "$? $(sort "/tmp/out.$number" | xargs)" "$number err $number here out $number" \
             "command $number of 8 at once"
     done
     check 'and then there is room again' on three true
@@ -196,11 +196,11 @@ answered() {
         echo "$number" >&3
         read -r answer <&4 && [ "$answer" = "$number" ] || return
     done
-    [ $slow -gt 1 ] || [ $(($(now_ms) - begin)) -lt 1000 ]
+    [ "$slow" -gt 1 ] || [ $(($(now_ms) - begin)) -lt 1000 ]
 }
 
 at_once() {
-    if [ $slow -gt 1 ]; then
+    if [ "$slow" -gt 1 ]; then
         echo 'answers come'
     else
         echo 'answers come at once, and not at the next round of the watch'

@@ -77,7 +77,8 @@ impl Places {
             match self.calls.get_mut(place) {
                 Some(call) if call.waits_for(ended.cookie) => {
                     *call = Call::Ended(ended.outcome);
-                    if let (Some(payload), Some(message)) = (self.payloads.get_mut(place), message) {
+                    if let (Some(payload), Some(message)) = (self.payloads.get_mut(place), message)
+                    {
                         payload.take_from(message);
                     }
                     return bit(place);
