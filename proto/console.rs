@@ -48,6 +48,9 @@ pub struct Chunk {
     pub lost: u64,
 }
 
+/// Bytes that no console comes to write. Beyond it nothing would be left to count by.
+const MOST: u64 = u64::MAX / 2;
+
 const MAGIC: usize = ConsoleHeader::OFFSETS.magic;
 const VERSION: usize = ConsoleHeader::OFFSETS.version;
 const SIZE: usize = ConsoleHeader::OFFSETS.size;
@@ -114,10 +117,17 @@ impl Layout {
 
     /// Writes bytes; the oldest make room. Only one writes at a time.
     pub fn write<W: Window>(&self, window: &W, bytes: &[u8]) -> Result<(), Corrupt> {
-        for step in bytes.chunks(self.step()) {
-            let (written, reserved) = self.counts(window)?;
-            let end = written.checked_add(step.len() as u64).ok_or(Corrupt)?;
+        let (written, reserved) = self.counts(window)?;
+        self.append(window, written, reserved, bytes);
+        Ok(())
+    }
 
+    /// Writes bytes from a position on, for a writer that keeps its counts to itself: what it has
+    /// written and touched so far. The position that it has reached.
+    pub fn append<W: Window>(&self, window: &W, written: u64, reserved: u64, bytes: &[u8]) -> u64 {
+        let mut written = written;
+        for step in bytes.chunks(self.step()) {
+            let end = written.wrapping_add(step.len() as u64);
             // It must not shrink: what a former writer has touched beyond `written` stays touched.
             window.store_release64(self.at(RESERVED), end.max(reserved));
             // The store before is seen by others before the bytes are; a release alone would let
@@ -125,8 +135,9 @@ impl Layout {
             window.full_barrier();
             self.copy_in(window, written, step);
             window.store_release64(self.at(WRITTEN), end);
+            written = end;
         }
-        Ok(())
+        written
     }
 
     /// The most that is written in one go: the rest of the ring stays readable meanwhile.
@@ -151,13 +162,14 @@ impl Layout {
         is_valid.then_some(()).ok_or(Corrupt)
     }
 
-    /// Both counts, checked against each other; for the writer, as they move for others.
-    fn counts<W: Window>(&self, window: &W) -> Result<(u64, u64), Corrupt> {
+    /// Bytes written and bytes touched, checked against each other; for the writer, as they move for
+    /// others.
+    pub fn counts<W: Window>(&self, window: &W) -> Result<(u64, u64), Corrupt> {
         self.check(window)?;
         let written = window.load_acquire64(self.at(WRITTEN));
         let reserved = window.load_acquire64(self.at(RESERVED));
         match reserved.checked_sub(written) {
-            Some(ahead) if ahead <= self.size() => Ok((written, reserved)),
+            Some(ahead) if ahead <= self.size() && reserved <= MOST => Ok((written, reserved)),
             _ => Err(Corrupt),
         }
     }

@@ -61,6 +61,12 @@ impl Producer {
         Self { layout, head }
     }
 
+    /// Publishes its index once more; where the next byte goes.
+    pub fn publish<W: Window>(&self, window: &W) -> u32 {
+        window.store_release(self.layout.head, self.head);
+        self.head
+    }
+
     /// Goes back to the start of a stream and publishes that.
     pub fn reset<W: Window>(&mut self, window: &W) {
         self.head = 0;

@@ -43,9 +43,11 @@ record! {
 
 record! {
     /// What the speaker says beside its output.
-    pub struct Speaker: 0x48 {
+    pub struct Speaker: 0x50 {
         /// Bytes that holding viewers had not seen when they were written over.
         dropped: u64,
+        /// Whom it hears, as the header's `keyboard` had it when it began to.
+        heeding: u64,
         /// By viewer, how far the speaker has taken what it has typed.
         tails: [u32; 16],
     }
@@ -136,7 +138,8 @@ pub fn create<W: Window>(window: &W) {
         output::release(window, vnode);
     }
     prepare(window);
-    window.store_release64(Header::OFFSETS.keyboard, keyboard::Holder::NOBODY.word());
+    let nobody = keyboard::Holder::NOBODY.word();
+    window.store_release64(Header::OFFSETS.keyboard, nobody);
     window.store_release(Header::OFFSETS.version, VERSION);
     window.store_release(Header::OFFSETS.size, SIZE as u32);
     window.store_release64(Header::OFFSETS.magic, MAGIC);
@@ -147,9 +150,8 @@ pub fn create<W: Window>(window: &W) {
 pub fn prepare<W: Window>(window: &W) {
     OUTPUT.format(window);
     window.store_release64(speaker(Speaker::OFFSETS.dropped), 0);
-    for vnode in VnodeId::all() {
-        window.store_release(typed(vnode).tail, 0);
-    }
+    let nobody = keyboard::Holder::NOBODY.word();
+    window.store_release64(speaker(Speaker::OFFSETS.heeding), nobody);
 }
 
 /// Checks that a bridge is a console that this crate can use (VC-1).

@@ -54,7 +54,9 @@ impl Console {
     fn seat(&mut self, viewer: Life) -> Typist {
         let ticket = self.keyboard.steal(viewer).unwrap();
         self.publish();
-        Typist::begin(&self.memory, viewer.vnode, ticket)
+        let mut typist = Typist::new(&self.memory, viewer.vnode);
+        typist.begin(&self.memory, ticket);
+        typist
     }
 
     fn listen(&mut self) -> (Vec<u8>, Heard) {
@@ -69,24 +71,24 @@ impl Console {
     }
 }
 
-/// VC-30: who has it keeps its ticket, others are told who has it, and no ticket comes again.
+/// VC-30: others are told who has it, and no ticket comes again, not even to who has it.
 #[test]
 fn one_has_the_keyboard_until_it_gives_it_back_or_loses_it() {
     let (east, west) = (life(1, 1), life(2, 1));
     let mut keyboard = Keyboard::new();
     assert_eq!(keyboard.take(east), Ok(1));
-    assert_eq!(keyboard.take(east), Ok(1));
+    assert_eq!(keyboard.take(east), Ok(2));
     assert_eq!(keyboard.take(west), Err(Refused::Busy(east)));
     assert_eq!(keyboard.take(life(1, 2)), Err(Refused::Busy(east)));
-    assert_eq!(keyboard.steal(west), Ok(2));
-    assert_eq!(keyboard.give_back(east, 1), Err(Refused::Stale));
-    assert_eq!(keyboard.give_back(west, 1), Err(Refused::Stale));
-    assert_eq!(keyboard.give_back(west, 2), Ok(()));
+    assert_eq!(keyboard.steal(west), Ok(3));
+    assert_eq!(keyboard.give_back(east, 2), Err(Refused::Stale));
     assert_eq!(keyboard.give_back(west, 2), Err(Refused::Stale));
-    assert_eq!(keyboard.take(east), Ok(4));
+    assert_eq!(keyboard.give_back(west, 3), Ok(()));
+    assert_eq!(keyboard.give_back(west, 3), Err(Refused::Stale));
+    assert_eq!(keyboard.take(east), Ok(5));
     assert!(!keyboard.viewer_ended(west));
     assert!(keyboard.viewer_ended(east));
-    assert_eq!(keyboard.take(west), Ok(6));
+    assert_eq!(keyboard.take(west), Ok(7));
 }
 
 /// VC-31: who has lost the keyboard is not heard, and what it typed before is not either, once
@@ -119,7 +121,7 @@ fn nothing_is_heard_before_the_ticket_is_taken_up() {
     let ticket = console.keyboard.take(life(1, 1)).unwrap();
     console.publish();
     assert_eq!(console.hear(), b"");
-    let mut east = Typist::begin(&console.memory, life(1, 1).vnode, ticket);
+    east.begin(&console.memory, ticket);
     east.press(&console.memory, b"new");
     assert_eq!(console.hear(), b"new");
 }
@@ -154,7 +156,24 @@ fn signals_are_heard_once() {
     assert!(console.listen().1.is_break);
 }
 
-/// VC-32, VC-34: the speaker's next life hears what is typed to it, by who asks anew.
+/// VC-33: to take the keyboard that one has begins anew, and is no signal.
+#[test]
+fn to_take_it_again_is_no_signal() {
+    let mut console = Console::new();
+    let mut east = console.seat(life(1, 1));
+    east.hang_up(&console.memory);
+    east.send_break(&console.memory);
+    assert!(console.listen().1.is_hung_up);
+    let ticket = console.keyboard.take(life(1, 1)).unwrap();
+    console.publish();
+    east.begin(&console.memory, ticket);
+    east.press(&console.memory, b"id\r");
+    let (text, heard) = console.listen();
+    assert!(!heard.is_hung_up && !heard.is_break);
+    assert_eq!(text, b"id\r");
+}
+
+/// VC-34: the speaker's next life hears what is typed to it, by who asks anew.
 #[test]
 fn the_next_life_of_the_speaker_begins_anew() {
     let mut console = Console::new();
@@ -171,6 +190,45 @@ fn the_next_life_of_the_speaker_begins_anew() {
     let mut east = console.seat(life(1, 1));
     assert_eq!(east.press(&console.memory, b"hello"), 5);
     assert_eq!(console.hear(), b"hello");
+}
+
+/// VC-35: a speaker whose module is loaded anew goes on, and hears nothing twice.
+#[test]
+fn a_speaker_that_is_loaded_anew_hears_nothing_twice() {
+    let mut console = Console::new();
+    let mut east = console.seat(life(1, 1));
+    east.send_break(&console.memory);
+    east.press(&console.memory, b"halt\r");
+    assert_eq!(console.hear(), b"halt\r");
+    console.listener = Listener::new();
+    east.press(&console.memory, b"ls\r");
+    let (text, heard) = console.listen();
+    assert_eq!(
+        (text.as_slice(), heard.is_break),
+        (b"ls\r".as_slice(), false)
+    );
+}
+
+/// VC-32: an index of the typist's that makes no sense empties the ring; one of the speaker's leaves
+/// no room, until a ticket is taken up.
+#[test]
+fn an_index_that_makes_no_sense_harms_only_whose_it_is() {
+    let mut console = Console::new();
+    let mut east = console.seat(life(1, 1));
+    let (head, tail) = (0x2000 + 0x80 + 0x10, 0x1050 + 4);
+    console.hear();
+    east.press(&console.memory, b"lost");
+    console.memory.store_release(head, 0x7fff_0000);
+    assert_eq!(console.hear(), b"");
+    assert_eq!(console.memory.load_acquire(tail), 0x7fff_0000);
+    console.memory.store_release(tail, 0x1234_5678);
+    assert_eq!(east.press(&console.memory, b"no room"), 0);
+    let ticket = console.keyboard.take(life(1, 1)).unwrap();
+    console.publish();
+    east.begin(&console.memory, ticket);
+    assert_eq!(console.hear(), b"");
+    assert_eq!(east.press(&console.memory, b"room"), 4);
+    assert_eq!(console.hear(), b"room");
 }
 
 proptest! {
@@ -200,10 +258,10 @@ proptest! {
         prop_assert_eq!(heard, typed);
     }
 
-    /// VC-31, VC-32: whatever other viewers write into their words and rings, and whatever the
-    /// speaker finds in those of the one that is heard, it goes on, and hears honest ones.
+    /// VC-31, VC-32: whatever other viewers write into their words, and whatever the speaker finds in
+    /// those of the one that is heard, it goes on, and hears honest ones.
     #[test]
-    fn others_cannot_speak_for_the_one_that_is_heard(
+    fn words_of_others_do_not_speak_for_the_one_that_is_heard(
         lies in prop::collection::vec((3..16usize, 0..0x80usize, any::<u64>()), 0..40),
         own in prop::collection::vec((0..0x80usize, any::<u64>()), 0..10),
     ) {

@@ -12,9 +12,12 @@
 #[path = "support/cells.rs"]
 mod cells;
 
+use adeos_proto::console::Corrupt;
 use adeos_proto::id::VnodeId;
-use adeos_proto::membership::bit;
-use adeos_proto::vcons::{self, output, Header, Misfit, OUTPUT, VERSION};
+use adeos_proto::layout::ConsoleHeader;
+use adeos_proto::membership::{bit, Mask};
+use adeos_proto::vcons::output::{self, Output, STEP};
+use adeos_proto::vcons::{self, Header, Misfit, OUTPUT, VERSION};
 use adeos_proto::window::Window;
 use cells::{Cells, Dying};
 use proptest::prelude::*;
@@ -36,6 +39,19 @@ fn bytes(from: usize, count: usize) -> Vec<u8> {
     (from..from + count)
         .map(|position| (position ^ (position >> 8) ^ (position >> 16)) as u8)
         .collect()
+}
+
+/// Says what fits, as a program does that does not wait.
+fn say(speaker: &mut Output, memory: &Cells, members: Mask, text: &[u8]) -> usize {
+    let mut said = 0;
+    loop {
+        let count = speaker.write_program(memory, members, &text[said..]);
+        assert!(count <= STEP);
+        said += count;
+        if count == 0 {
+            return said;
+        }
+    }
 }
 
 /// A viewer that reads.
@@ -84,11 +100,13 @@ fn a_bridge_that_is_no_console_is_not_taken_for_one() {
 #[test]
 fn what_was_said_outlives_the_speaker() {
     let memory = console();
-    output::write_kernel(&memory, 0, b"last words\n").unwrap();
+    let mut speaker = Output::open(&memory).unwrap();
+    speaker.write_kernel(&memory, 0, b"last words\n");
     // Reserved, but not written: it dies while it copies.
-    output::write_kernel(&Dying::new(&memory, 1), 0, b"never").unwrap();
+    speaker.write_kernel(&Dying::new(&memory, 1), 0, b"never");
     vcons::prepare(&memory);
-    output::write_kernel(&memory, 0, b"first words\n").unwrap();
+    let mut speaker = Output::open(&memory).unwrap();
+    speaker.write_kernel(&memory, 0, b"first words\n");
     let mut viewer = Viewer::new(2);
     viewer.read(&memory, 100);
     assert_eq!(viewer.seen, b"last words\n\n\n\n\n\nfirst words\n");
@@ -100,38 +118,72 @@ fn what_was_said_outlives_the_speaker() {
 #[test]
 fn a_program_waits_for_who_holds() {
     let memory = console();
+    let mut speaker = Output::open(&memory).unwrap();
     let (east, west) = (vnode(1), vnode(2));
     let both = bit(east) | bit(west);
-    assert_eq!(output::room(&memory, both), Ok(SIZE));
+    assert_eq!(speaker.room(&memory, both), SIZE);
     output::hold(&memory, east, 0);
     output::hold(&memory, west, 0);
     let all = bytes(0, SIZE + 7);
-    assert_eq!(output::write_program(&memory, both, &all), Ok(SIZE));
-    assert_eq!(output::write_program(&memory, both, b"more"), Ok(0));
+    assert_eq!(say(&mut speaker, &memory, both, &all), SIZE);
+    assert_eq!(say(&mut speaker, &memory, both, b"more"), 0);
     output::hold(&memory, east, 5);
-    assert_eq!(output::room(&memory, both), Ok(0), "west has seen nothing");
+    assert_eq!(speaker.room(&memory, both), 0, "west has seen nothing");
     output::release(&memory, west);
-    assert_eq!(output::write_program(&memory, both, &all[SIZE..]), Ok(5));
-    assert_eq!(output::room(&memory, bit(west)), Ok(SIZE), "east is dead");
+    assert_eq!(say(&mut speaker, &memory, both, &all[SIZE..]), 5);
+    assert_eq!(speaker.room(&memory, bit(west)), SIZE, "east is dead");
 }
 
 /// VC-11: the kernel waits for nobody, and says what it has cost whoever held.
 #[test]
 fn the_kernel_waits_for_nobody() {
     let memory = console();
+    let mut speaker = Output::open(&memory).unwrap();
     let (east, members) = (vnode(1), bit(vnode(1)));
-    output::write_kernel(&memory, members, &bytes(0, SIZE + 3)).unwrap();
+    speaker.write_kernel(&memory, members, &bytes(0, SIZE + 3));
     assert_eq!(output::dropped(&memory), 0, "nobody held");
     output::hold(&memory, east, 3);
-    output::write_kernel(&memory, members, b"abcd").unwrap();
+    speaker.write_kernel(&memory, members, b"abcd");
     assert_eq!(output::dropped(&memory), 4);
-    output::write_kernel(&memory, members, b"e").unwrap();
+    speaker.write_kernel(&memory, members, b"e");
     assert_eq!(output::dropped(&memory), 4, "it holds nothing any more");
     output::hold(&memory, east, 8);
-    output::write_kernel(&memory, members, b"fg").unwrap();
+    speaker.write_kernel(&memory, members, b"fg");
     assert_eq!(output::dropped(&memory), 6);
     vcons::prepare(&memory);
     assert_eq!(output::dropped(&memory), 0);
+}
+
+/// VC-17: a viewer that writes over the speaker's words misleads those that read them, until the
+/// speaker says something more; and the next life begins anew where they make no sense at all.
+#[test]
+fn the_speaker_goes_by_its_own_counts() {
+    let memory = console();
+    let mut speaker = Output::open(&memory).unwrap();
+    speaker.write_kernel(&memory, 0, b"one ");
+    let counts = OUTPUT.header + ConsoleHeader::OFFSETS.written;
+    for lie in [0, 1 << 40, u64::MAX] {
+        memory.store_release64(counts, lie);
+        memory.store_release64(counts + 8, lie);
+        speaker.write_kernel(&memory, 0, b"more ");
+    }
+    let mut viewer = Viewer::new(1);
+    viewer.read(&memory, 100);
+    assert_eq!(viewer.seen, b"one more more more ");
+    memory.store_release64(counts, u64::MAX - 3);
+    memory.store_release64(counts + 8, u64::MAX - 3);
+    assert_eq!(Output::open(&memory).err(), Some(Corrupt));
+    vcons::prepare(&memory);
+    assert!(Output::open(&memory).is_ok());
+}
+
+/// How far the last of those that hold, and have not lost what follows anyway, is behind.
+fn behind(viewers: &[Viewer; 3], holds: [bool; 3], end: usize) -> Option<usize> {
+    let holding = viewers.iter().zip(holds).filter(|(_, holds)| *holds);
+    holding
+        .map(|(viewer, _)| end - viewer.position as usize)
+        .filter(|behind| *behind <= SIZE)
+        .max()
 }
 
 /// What may happen to a console.
@@ -169,25 +221,24 @@ proptest! {
         let members = viewers.iter().fold(0, |all, viewer| all | bit(viewer.me));
         let mut holds = [false; 3];
         let mut all: Vec<u8> = Vec::new();
-        let mut kernel_has_spoken = false;
+        let mut speaker = Output::open(&memory).unwrap();
+        let (mut dropped, mut kernel_has_spoken) = (0, false);
         for call in calls {
             match call {
                 Call::Program(count) => {
                     let text = bytes(all.len(), count);
-                    let behind = viewers.iter().zip(holds).filter(|(_, holds)| *holds);
-                    let behind = behind
-                        .map(|(viewer, _)| all.len() - viewer.position as usize)
-                        .filter(|behind| *behind <= SIZE)
-                        .max();
-                    let room = SIZE - behind.unwrap_or(0);
-                    let written = output::write_program(&memory, members, &text).unwrap();
+                    let room = SIZE - behind(&viewers, holds, all.len()).unwrap_or(0);
+                    let written = say(&mut speaker, &memory, members, &text);
                     prop_assert_eq!(written, room.min(count));
                     all.extend_from_slice(&text[..written]);
                 }
                 Call::Kernel(count) => {
                     let text = bytes(all.len(), count);
-                    output::write_kernel(&memory, members, &text).unwrap();
+                    let unseen = behind(&viewers, holds, all.len());
+                    dropped += unseen.map_or(0, |unseen| (unseen + count).saturating_sub(SIZE));
+                    speaker.write_kernel(&memory, members, &text);
                     all.extend_from_slice(&text);
+                    prop_assert_eq!(output::dropped(&memory), dropped as u64);
                     kernel_has_spoken = true;
                 }
                 Call::Read(which, most) => {
@@ -222,16 +273,21 @@ proptest! {
         }
     }
 
-    /// VC-12: no floor makes the kernel wait, nor a program for ever but where the floor is one.
+    /// VC-12: a floor ahead of the output, or further behind it than there is output, holds nothing.
     #[test]
-    fn a_floor_that_makes_no_sense_holds_nothing(floor in any::<u64>(), start in 0..SIZE) {
+    fn a_floor_that_makes_no_sense_holds_nothing(
+        written in 0..3 * SIZE as u64,
+        floor in prop_oneof![any::<u64>(), 0..4 * SIZE as u64],
+    ) {
         let memory = console();
         let members = bit(vnode(1));
-        output::write_kernel(&memory, 0, &bytes(0, start)).unwrap();
+        let mut speaker = Output::open(&memory).unwrap();
+        speaker.write_kernel(&memory, 0, &bytes(0, written as usize));
         output::hold(&memory, vnode(1), floor);
-        let room = output::room(&memory, members).unwrap();
-        let holds = floor <= start as u64;
-        prop_assert_eq!(room, if holds { SIZE - (start - floor as usize) } else { SIZE });
-        output::write_kernel(&memory, members, b"all the same").unwrap();
+        let room = match written.checked_sub(floor) {
+            Some(unseen) if unseen <= SIZE as u64 => SIZE - unseen as usize,
+            _ => SIZE,
+        };
+        prop_assert_eq!(speaker.room(&memory, members), room);
     }
 }

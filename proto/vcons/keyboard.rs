@@ -76,21 +76,17 @@ impl Keyboard {
         }
     }
 
-    /// Takes it if it is nobody's, or the asker's already; the ticket.
+    /// Takes it if it is nobody's, or the asker's already, which begins anew; the ticket.
     pub fn take(&mut self, asker: Life) -> Result<u32, Refused> {
         match self.holder {
-            Some(holder) if holder == asker => Ok(self.ticket),
-            Some(holder) => Err(Refused::Busy(holder)),
-            None => self.decide(Some(asker)),
+            Some(holder) if holder != asker => Err(Refused::Busy(holder)),
+            _ => self.decide(asker),
         }
     }
 
     /// Takes it from whoever has it; the ticket.
     pub fn steal(&mut self, asker: Life) -> Result<u32, Refused> {
-        match self.holder {
-            Some(holder) if holder == asker => Ok(self.ticket),
-            _ => self.decide(Some(asker)),
-        }
+        self.decide(asker)
     }
 
     /// Gives it back.
@@ -126,12 +122,12 @@ impl Keyboard {
         self.ticket = self.ticket.saturating_add(1);
     }
 
-    fn decide(&mut self, holder: Option<Life>) -> Result<u32, Refused> {
+    fn decide(&mut self, holder: Life) -> Result<u32, Refused> {
         // The last one is for giving back.
         if self.ticket >= u32::MAX - 1 {
             return Err(Refused::Exhausted);
         }
-        self.holder = holder;
+        self.holder = Some(holder);
         self.ticket = self.ticket.saturating_add(1);
         Ok(self.ticket)
     }

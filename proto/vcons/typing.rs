@@ -3,7 +3,7 @@
 //! Typing: the viewer that has the keyboard, and the speaker that hears it (docs/vcons.md, section 5).
 
 use super::keyboard::Holder;
-use super::{typed, viewer, Viewer};
+use super::{speaker, typed, viewer, Speaker, Viewer};
 use crate::id::VnodeId;
 use crate::ring::{Consumer, Producer};
 use crate::window::Window;
@@ -57,7 +57,7 @@ impl Signal {
     }
 }
 
-/// The viewer that has the keyboard.
+/// A viewer that types.
 #[derive(Debug)]
 pub struct Typist {
     me: VnodeId,
@@ -65,34 +65,38 @@ pub struct Typist {
     counts: [u32; 3],
 }
 
+/// What no viewer types under: tickets count from 1.
+const NO_TICKET: u32 = 0;
+
 impl Typist {
-    /// Begins to type under a ticket: what this viewer has typed before is not heard any more.
-    pub fn begin<W: Window>(window: &W, me: VnodeId, ticket: u32) -> Self {
-        let at = |field| viewer(me, field);
-        // The speaker takes nothing of this ring until it sees the ticket.
-        let start = window.load_acquire(typed(me).tail);
-        let typist = Self {
+    /// One that has no ticket yet. It goes on where this viewer has left off, if it has typed before.
+    pub fn new<W: Window>(window: &W, me: VnodeId) -> Self {
+        let head = window.load_acquire(typed(me).head);
+        Self {
             me,
-            producer: Producer::at(typed(me), start),
+            producer: Producer::at(typed(me), head),
             counts: [0; 3],
-        };
-        for signal in [Signal::Break, Signal::HangUp, Signal::Resize] {
-            window.store_release(at(signal.offset()), 0);
         }
-        window.store_release(typed(me).head, start);
-        window.store_release(at(Viewer::OFFSETS.start), start);
-        window.store_release(at(Viewer::OFFSETS.ticket), ticket);
-        typist
     }
 
-    /// Types as many of the bytes as there is room for; how many.
+    /// Begins to type under a ticket: what this viewer has typed before is not heard any more.
+    pub fn begin<W: Window>(&mut self, window: &W, ticket: u32) {
+        // Whoever hears this viewer still, under another ticket, finds that it has none, and so
+        // takes none of what follows for its own.
+        window.store_release(viewer(self.me, Viewer::OFFSETS.ticket), NO_TICKET);
+        for signal in [Signal::Break, Signal::HangUp, Signal::Resize] {
+            window.store_release(viewer(self.me, signal.offset()), 0);
+        }
+        self.counts = [0; 3];
+        let start = self.producer.publish(window);
+        window.store_release(viewer(self.me, Viewer::OFFSETS.start), start);
+        window.store_release(viewer(self.me, Viewer::OFFSETS.ticket), ticket);
+    }
+
+    /// Types as many of the bytes as there is room for; how many. There is none where the speaker's
+    /// index makes no sense, until it takes a ticket up (VC-32).
     pub fn press<W: Window>(&mut self, window: &W, bytes: &[u8]) -> usize {
-        self.producer.push(window, bytes).unwrap_or_else(|_| {
-            // The speaker has begun anew, or writes nonsense: what it has not taken is gone (VC-32).
-            let tail = window.load_acquire(typed(self.me).tail);
-            self.producer = Producer::at(typed(self.me), tail);
-            self.producer.push(window, bytes).unwrap_or(0)
-        })
+        self.producer.push(window, bytes).unwrap_or(0)
     }
 
     /// Sends a break.
@@ -158,22 +162,26 @@ impl Listener {
         }
     }
 
-    /// Hears what the one with the keyboard does; what it types is put into `to` (VC-31).
+    /// Hears what the one with the keyboard does; what it types is put into `to` (VC-31). What the
+    /// keyboard has changed hands over meanwhile is not heard.
     pub fn listen<W: Window>(&mut self, window: &W, to: &mut [u8]) -> Heard {
         let holder = Holder::read(window);
         if holder != self.holder {
             self.holder = holder;
             self.heeded = None;
         }
-        if self.heeded.is_none() {
-            self.heeded = holder
-                .viewer
-                .and_then(|viewer| Heeded::begin(window, viewer, holder.ticket));
+        let Some(vnode) = holder.viewer.filter(|it| is_under(window, *it, holder)) else {
+            return Heard::default();
+        };
+        let heeded = self
+            .heeded
+            .get_or_insert_with(|| Heeded::begin(window, vnode, holder));
+        let heard = heeded.listen(window, to);
+        if is_under(window, vnode, holder) && Holder::read(window) == holder {
+            return heard;
         }
-        match &mut self.heeded {
-            Some(heeded) => heeded.listen(window, to),
-            None => Heard::default(),
-        }
+        self.heeded = None;
+        Heard::default()
     }
 }
 
@@ -183,26 +191,42 @@ impl Default for Listener {
     }
 }
 
+/// Whether a viewer types under the ticket that the root has given it.
+fn is_under<W: Window>(window: &W, vnode: VnodeId, holder: Holder) -> bool {
+    window.load_acquire(viewer(vnode, Viewer::OFFSETS.ticket)) == holder.ticket
+}
+
 impl Heeded {
-    /// Begins where the viewer has begun, once it has.
-    fn begin<W: Window>(window: &W, vnode: VnodeId, ticket: u32) -> Option<Self> {
-        if window.load_acquire(viewer(vnode, Viewer::OFFSETS.ticket)) != ticket {
-            return None;
-        }
-        let start = window.load_acquire(viewer(vnode, Viewer::OFFSETS.start));
-        window.store_release(typed(vnode).tail, start);
-        Some(Self {
+    /// Begins where the viewer has begun; or, if this vnode has heard it before, goes on there: its
+    /// module was loaded anew.
+    fn begin<W: Window>(window: &W, vnode: VnodeId, holder: Holder) -> Self {
+        let heeding = speaker(Speaker::OFFSETS.heeding);
+        let mut heeded = Self {
             viewer: vnode,
-            consumer: Consumer::at(typed(vnode), start),
+            consumer: Consumer::at(typed(vnode), window.load_acquire(typed(vnode).tail)),
             counts: [0; 3],
-        })
+        };
+        if window.load_acquire64(heeding) == holder.word() {
+            for signal in [Signal::Break, Signal::HangUp, Signal::Resize] {
+                heeded.has_moved(window, signal);
+            }
+        } else {
+            heeded.go_to(window, viewer(vnode, Viewer::OFFSETS.start));
+            window.store_release64(heeding, holder.word());
+        }
+        heeded
+    }
+
+    /// Takes nothing of what lies before an index of the viewer's.
+    fn go_to<W: Window>(&mut self, window: &W, index: usize) {
+        let index = window.load_acquire(index);
+        window.store_release(typed(self.viewer).tail, index);
+        self.consumer = Consumer::at(typed(self.viewer), index);
     }
 
     fn listen<W: Window>(&mut self, window: &W, to: &mut [u8]) -> Heard {
         let bytes = self.consumer.pop(window, to).unwrap_or_else(|_| {
-            let head = window.load_acquire(typed(self.viewer).head);
-            window.store_release(typed(self.viewer).tail, head);
-            self.consumer = Consumer::at(typed(self.viewer), head);
+            self.go_to(window, typed(self.viewer).head);
             0
         });
         let is_resized = self.has_moved(window, Signal::Resize);

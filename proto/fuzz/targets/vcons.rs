@@ -8,9 +8,10 @@
 use adeos_proto::id::VnodeId;
 use adeos_proto::layout::ConsoleHeader;
 use adeos_proto::membership::bit;
+use adeos_proto::vcons::output::{self, Output, STEP};
 use adeos_proto::vcons::typing::{Listener, Typist, WindowSize};
 use adeos_proto::vcons::waiters::{announce, take, Concerned, Waiter};
-use adeos_proto::vcons::{self, output, Header, OUTPUT, TYPED_SIZE};
+use adeos_proto::vcons::{self, Header, OUTPUT, TYPED_SIZE};
 use hostile::{at, vnode, Input, Memory};
 use std::ops::Range;
 
@@ -19,11 +20,11 @@ const MOST: usize = 40;
 /// Tries to take bits that somebody changes all the time, and what goes before.
 const TAKING: usize = 70;
 
-const SPEAKER: Range<usize> = 0x1000..0x1048;
+const SPEAKER: Range<usize> = 0x1000..0x1050;
 const VIEWERS: Range<usize> = 0x2000..0x2800;
 const AWAITED: Range<usize> = 0x2800..0x2808;
 const TYPED: Range<usize> = 0x1_0000..0x2_0000;
-const TAILS: Range<usize> = 0x1048..0x1088;
+const TAILS: Range<usize> = 0x1050..0x1090;
 /// The viewer that is honest, and has the keyboard to begin with.
 const ME: u32 = 2;
 
@@ -81,27 +82,24 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
 /// there is room for.
 fn speak(memory: &Memory<'_>, input: &Input<'_>) {
     let mut listener = Listener::new();
+    let Ok(mut speaker) = Output::open(memory) else {
+        return;
+    };
     let members = bit(vnode(1)) | bit(vnode(ME)) | bit(vnode(3));
     while !input.is_over() {
         memory.accesses();
-        let before = OUTPUT.written(memory);
         match input.byte() % 5 {
             0 => {
                 let text = input.take(input.below(256));
-                let wrote = output::write_program(memory, members, text);
-                assert!(wrote.is_err() || wrote.is_ok_and(|count| count <= text.len()));
+                assert!(speaker.write_program(memory, members, text) <= text.len().min(STEP));
             }
             1 => {
+                let before = written(memory);
                 let text = input.take(input.below(256));
-                if output::write_kernel(memory, members, text).is_ok() {
-                    let end = before.map(|before| before + text.len() as u64);
-                    assert_eq!(OUTPUT.written(memory), end);
-                }
+                speaker.write_kernel(memory, members, text);
+                assert!(text.is_empty() || written(memory) == before + text.len() as u64);
             }
-            2 => {
-                let room = output::room(memory, members);
-                assert!(room.is_err() || room.is_ok_and(|room| room <= OUTPUT.size as usize));
-            }
+            2 => assert!(speaker.room(memory, members) <= OUTPUT.size as usize),
             3 => {
                 let mut to = vec![0; input.below(64)];
                 let heard = listener.listen(memory, &mut to);
@@ -119,10 +117,18 @@ fn speak(memory: &Memory<'_>, input: &Input<'_>) {
     }
 }
 
+fn written(memory: &Memory<'_>) -> u64 {
+    let bytes = memory.copy(at(OUTPUT.header + ConsoleHeader::OFFSETS.written, 8));
+    bytes
+        .first_chunk()
+        .map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}
+
 /// A viewer: what a speaker writes makes it show wrong bytes, and nothing worse.
 fn view(memory: &Memory<'_>, input: &Input<'_>, written: u64) {
     let me = vnode(ME);
-    let mut typist = Typist::begin(memory, me, 1);
+    let mut typist = Typist::new(memory, me);
+    typist.begin(memory, 1);
     let mut position = written;
     while !input.is_over() {
         memory.accesses();
