@@ -9,34 +9,49 @@
 
 use adeos_proto::id::VnodeId;
 use adeos_proto::membership::bit;
+use adeos_proto::vcons::keyboard::Holder;
+use adeos_proto::vcons::typing::{Listener, Typist};
 use adeos_proto::vcons::waiters::{announce, take, Concerned, Waiter};
 use adeos_proto::window::Window;
-use loom::sync::atomic::{fence, AtomicU64, Ordering};
+use loom::sync::atomic::{fence, AtomicU32, AtomicU64, AtomicU8, Ordering};
 use loom::sync::Arc;
 
-/// The word of those that wait, and one that says that there is something.
-struct Shared {
-    awaited: AtomicU64,
-    brought: AtomicU64,
-}
-
-const AWAITED: usize = 0x2800;
+const KEYBOARD: usize = 0x10;
 const BROUGHT: usize = 0x1010;
+const HEEDING: usize = 0x1048;
+const AWAITED: usize = 0x2800;
+const WIDE: [usize; 5] = [KEYBOARD, BROUGHT, HEEDING, AWAITED, WINDOW];
+/// Of viewer 1: ticket, start, head, breaks, hangups and sizes, the window's size, and the speaker's
+/// tail of what it types.
+const NARROW: [usize; 7] = [0x2088, 0x208c, 0x2090, 0x2094, 0x2098, 0x209c, 0x1054];
+const WINDOW: usize = 0x20a0;
+/// The first bytes of what it types.
+const TYPED: usize = 0x1_1000;
+
+/// The words that the tests use.
+struct Shared {
+    wide: [AtomicU64; 5],
+    narrow: [AtomicU32; 7],
+    typed: [AtomicU8; 4],
+}
 
 impl Shared {
     fn new() -> Arc<Self> {
         Arc::new(Self {
-            awaited: AtomicU64::new(0),
-            brought: AtomicU64::new(0),
+            wide: std::array::from_fn(|_| AtomicU64::new(0)),
+            narrow: std::array::from_fn(|_| AtomicU32::new(0)),
+            typed: std::array::from_fn(|_| AtomicU8::new(0)),
         })
     }
 
     fn word(&self, offset: usize) -> &AtomicU64 {
-        match offset {
-            AWAITED => &self.awaited,
-            BROUGHT => &self.brought,
-            _ => unreachable!("there are two such numbers"),
-        }
+        let index = WIDE.iter().position(|it| *it == offset);
+        &self.wide[index.expect("a word that the tests use")]
+    }
+
+    fn number(&self, offset: usize) -> &AtomicU32 {
+        let index = NARROW.iter().position(|it| *it == offset);
+        &self.narrow[index.expect("a number that the tests use")]
     }
 }
 
@@ -45,12 +60,12 @@ impl Window for Shared {
         0x20_0000
     }
 
-    fn load_acquire(&self, _: usize) -> u32 {
-        unreachable!("who waits is in a wide number")
+    fn load_acquire(&self, offset: usize) -> u32 {
+        self.number(offset).load(Ordering::Acquire)
     }
 
-    fn store_release(&self, _: usize, _: u32) {
-        unreachable!("who waits is in a wide number")
+    fn store_release(&self, offset: usize, value: u32) {
+        self.number(offset).store(value, Ordering::Release);
     }
 
     fn load_acquire64(&self, offset: usize) -> u64 {
@@ -80,12 +95,16 @@ impl Window for Shared {
             .compare_exchange(current, new, Ordering::SeqCst, Ordering::SeqCst)
     }
 
-    fn read(&self, _: usize, _: &mut [u8]) {
-        unreachable!("there are no bytes")
+    fn read(&self, offset: usize, to: &mut [u8]) {
+        for (to, cell) in to.iter_mut().zip(&self.typed[offset - TYPED..]) {
+            *to = cell.load(Ordering::Relaxed);
+        }
     }
 
-    fn write(&self, _: usize, _: &[u8]) {
-        unreachable!("there are no bytes")
+    fn write(&self, offset: usize, from: &[u8]) {
+        for (byte, cell) in from.iter().zip(&self.typed[offset - TYPED..]) {
+            cell.store(*byte, Ordering::Relaxed);
+        }
     }
 
     fn full_barrier(&self) {
@@ -144,5 +163,44 @@ fn who_waits_for_something_else_goes_on_waiting() {
         let typist = take(&*shared, Concerned::Typist(vnode(3)));
         assert_eq!(typist, (bit(vnode(3)), false));
         assert_eq!(take(&*shared, Concerned::Typist(vnode(3))), (0, false));
+    });
+}
+
+/// VC-31 to VC-33: a viewer takes the keyboard again, while the speaker is about what it typed before.
+/// Nothing is heard twice, no signal of before counts, and what is typed now is heard.
+#[test]
+fn a_keyboard_that_is_taken_again_is_heard_once() {
+    let holder = |ticket| Holder {
+        viewer: Some(vnode(1)),
+        ticket,
+    };
+    loom::model(move || {
+        let shared = Shared::new();
+        let (mut typist, mut listener) = (Typist::new(&*shared, vnode(1)), Listener::new());
+        shared.store_release64(KEYBOARD, holder(1).word());
+        typist.begin(&*shared, 1);
+        typist.hang_up(&*shared);
+        assert!(listener.listen(&*shared, &mut []).is_hung_up);
+        typist.press(&*shared, b"o");
+
+        let far = shared.clone();
+        let viewer = loom::thread::spawn(move || {
+            // The root's decision, of which the viewer knows by the answer.
+            far.store_release64(KEYBOARD, holder(2).word());
+            typist.begin(&*far, 2);
+            typist.press(&*far, b"n");
+        });
+        let mut text = Vec::new();
+        let mut hear = |listener: &mut Listener| {
+            let mut to = [0; 2];
+            let heard = listener.listen(&*shared, &mut to);
+            text.extend_from_slice(&to[..heard.bytes]);
+            assert!(!heard.is_hung_up && !heard.is_break);
+        };
+        hear(&mut listener);
+        viewer.join().unwrap();
+        hear(&mut listener);
+        hear(&mut listener);
+        assert!(text == b"n" || text == b"on", "{text:?}");
     });
 }
