@@ -65,9 +65,6 @@ pub struct Typist {
     counts: [u32; 3],
 }
 
-/// What no viewer types under: tickets count from 1.
-const NO_TICKET: u32 = 0;
-
 impl Typist {
     /// One that has no ticket yet. It goes on where this viewer has left off, if it has typed before.
     pub fn new<W: Window>(window: &W, me: VnodeId) -> Self {
@@ -79,11 +76,10 @@ impl Typist {
         }
     }
 
-    /// Begins to type under a ticket: what this viewer has typed before is not heard any more.
+    /// Begins to type under a ticket, which the root has published: what this viewer has typed before
+    /// is not heard any more. The speaker may be about it still; what it finds changed by this it
+    /// throws away, since it then finds the keyboard changed as well.
     pub fn begin<W: Window>(&mut self, window: &W, ticket: u32) {
-        // Whoever hears this viewer still, under another ticket, finds that it has none, and so
-        // takes none of what follows for its own.
-        window.store_release(viewer(self.me, Viewer::OFFSETS.ticket), NO_TICKET);
         for signal in [Signal::Break, Signal::HangUp, Signal::Resize] {
             window.store_release(viewer(self.me, signal.offset()), 0);
         }
@@ -177,11 +173,10 @@ impl Listener {
             .heeded
             .get_or_insert_with(|| Heeded::begin(window, vnode, holder));
         let heard = heeded.listen(window, to);
-        if is_under(window, vnode, holder) && Holder::read(window) == holder {
-            return heard;
+        if Holder::read(window) != holder {
+            return Heard::default();
         }
-        self.heeded = None;
-        Heard::default()
+        heard
     }
 }
 
