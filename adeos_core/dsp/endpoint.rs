@@ -2,9 +2,9 @@
 
 //! This kernel's end of the protocol: one state behind one lock, which is taken with interrupts off.
 //!
-//! Messages are taken in the hard interrupt of the mail portal, by the DSP thread and, where portals do
-//! not interrupt, by callers that look for an answer; by one CPU at a time, with interrupts off, for one turn at most. Handlers
-//! run outside of the lock.
+//! Messages are taken in the hard interrupt of the mail portal, by the DSP thread and, where portals
+//! do not interrupt, by callers that look for an answer; by one CPU at a time, with interrupts off,
+//! for one turn at most. Handlers run outside of the lock.
 //!
 //! Lock order: `handling`, a mutex that is held while a handler runs in the DSP thread; `state`, in
 //! which nothing else is taken.
