@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 pub mod abi;
+pub mod bits;
 pub mod boot;
 pub mod bridge;
 pub mod channel;

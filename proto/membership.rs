@@ -14,6 +14,7 @@
 pub mod observer;
 pub mod publisher;
 
+use crate::bits;
 use crate::id::{Generation, Life, VnodeId, MAX_VNODES};
 use crate::record;
 use crate::window::Window;
@@ -100,12 +101,9 @@ pub const fn bit(vnode: VnodeId) -> Mask {
 }
 
 /// The vnodes of a set, in the order of their numbers.
-pub fn each(mut mask: Mask) -> impl Iterator<Item = VnodeId> {
-    core::iter::from_fn(move || {
-        let vnode = VnodeId::new(mask.trailing_zeros())?;
-        mask &= !bit(vnode);
-        Some(vnode)
-    })
+pub fn each(mask: Mask) -> impl Iterator<Item = VnodeId> {
+    // As many bits as vnodes.
+    bits::each(mask.into()).filter_map(|number| VnodeId::new(number as u32))
 }
 
 /// Whether a vnode is in a set.

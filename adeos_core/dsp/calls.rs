@@ -4,7 +4,7 @@
 
 #![deny(unsafe_code)]
 
-pub(super) use adeos_proto::dsp::calls::each;
+use adeos_proto::bits;
 use adeos_proto::dsp::message::Message;
 use adeos_proto::dsp::{
     Cookie,
@@ -73,7 +73,7 @@ impl Places {
 
     /// Notes how a request ended, and the message that has ended it, if one has; whom to wake.
     pub(super) fn end(&mut self, ended: &Ended, message: Option<&Message>) -> Woken {
-        for place in each(self.used) {
+        for place in bits::each(self.used) {
             match self.calls.get_mut(place) {
                 Some(call) if call.waits_for(ended.cookie) => {
                     *call = Call::Ended(ended.outcome);

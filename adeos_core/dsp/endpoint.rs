@@ -12,7 +12,6 @@
 #![deny(unsafe_code)]
 
 use super::calls::{
-    self,
     Woken,
     CALLS, //
 };
@@ -35,6 +34,7 @@ use crate::kthread::{
 use crate::machine;
 use crate::portal;
 use crate::raw_spin_lock::RawSpinLock;
+use adeos_proto::bits;
 use adeos_proto::dsp::{
     Area,
     Counters,
@@ -163,7 +163,7 @@ impl Endpoint {
     }
 
     fn wake(&self, woken: Woken) {
-        for place in calls::each(woken) {
+        for place in bits::each(woken) {
             if let Some(event) = self.answered.get(place) {
                 event.raise();
             }

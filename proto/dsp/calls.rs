@@ -8,6 +8,7 @@
 //! finds nothing.
 
 use super::message::Refusal;
+use crate::bits;
 use crate::id::{Life, VnodeId};
 
 /// Requests to one vnode that can wait at a time. As many places of each ring are kept for
@@ -166,7 +167,7 @@ impl<const N: usize> Calls<N> {
     /// Makes all requests that wait for this vnode, in whatever life, fail;
     /// [`next_ended`](Self::next_ended) tells of each.
     pub fn doom(&mut self, vnode: VnodeId, why: Loss) {
-        for place in each(self.used) {
+        for place in bits::each(self.used) {
             match self.calls.get_mut(place) {
                 Some(Some(call)) if call.to.vnode == vnode && call.doom.is_none() => {
                     call.doom = Some(why);
@@ -206,11 +207,11 @@ impl<const N: usize> Calls<N> {
     }
 
     fn waiting(&self) -> impl Iterator<Item = &Call> {
-        each(self.used).filter_map(|place| self.calls.get(place)?.as_ref())
+        bits::each(self.used).filter_map(|place| self.calls.get(place)?.as_ref())
     }
 
     fn take(&mut self, is_meant: impl Fn(&Call) -> bool) -> Option<Call> {
-        for index in each(self.used) {
+        for index in bits::each(self.used) {
             let place = self.calls.get_mut(index)?;
             if place.as_ref().is_some_and(&is_meant) {
                 self.used &= !1u64.wrapping_shl(index as u32);
@@ -219,16 +220,6 @@ impl<const N: usize> Calls<N> {
         }
         None
     }
-}
-
-/// The bits that are set in a number, the lowest first.
-pub fn each(mut bits: u64) -> impl Iterator<Item = usize> {
-    core::iter::from_fn(move || {
-        let lowest = bits.trailing_zeros();
-        // It is 0 once all have been named.
-        bits &= bits.wrapping_sub(1);
-        (lowest < u64::BITS).then_some(lowest as usize)
-    })
 }
 
 const _: () = assert!(MAX_PER_PEER < super::mailbox::CAPACITY);
