@@ -277,19 +277,12 @@ who_comes_late() {
     users follow stays || return
     b "$(user 1)" follow 1 moves || return
     # Only piece 1 can move: its owner has it mapped, and does not let go for a while.
-    b "$(owner 1)" behave 1 hangs || return
-    # A freeze does not last long enough for commands from here: each watches for it by itself.
-    asked=$(($(value "$(owner 1)" 1 let_go) + 1))
-    at "$(owner 1)" "until grep -q '^slot 1 .* let_go $asked ' $control; do usleep 20000; done
-        usleep 400000; echo behave 1 lets_go >$control" &
-    letting_go=$!
-    at "$(user 1)" "until grep -q ' piece.1 Freezing ' /sys/kernel/debug/adeos/bridges; do usleep 20000; done
-        echo map 1 >$control" >/tmp/mapped 2>&1 &
+    b "$(owner 1)" pause 1 500 || return
+    b "$(user 1)" map_late 1 >/tmp/mapped 2>&1 &
     mapping=$!
-    sleep $((1 * slow))
+    check 'somebody is about to map it' eventually 10 told "$(user 1)" 1 waiting 1
     check 'BR-71: the bridge moves, and the request is served' \
         b root create 31 wide $((2 * piece)) "$all" stays
-    wait $letting_go
     wait $mapping
     isnt $? 0 'BR-71: who does not have it mapped waits'
     check 'and is told so' grep 'temporarily unavailable' /tmp/mapped
@@ -323,12 +316,13 @@ forgive() {
     check 'with the others' clear
 }
 
-# dies_when_asked NAME SLOT: the vnode crashes while a watcher of its own is to let go.
+# dies_when_asked NAME SLOT: the vnode crashes while a watcher of its own is to let go. A freeze does
+# not last long enough for commands from here.
 dies_when_asked() {
     b "$1" behave "$2" hangs || return
     asked=$(($(value "$1" "$2" let_go) + 1))
-    on "$1" sh -c "until grep -q '^slot $2 .* let_go $asked ' $control; do :; done
-        echo c >/proc/sysrq-trigger" >/dev/null 2>&1 &
+    on "$1" sh -c "echo 'await $2 $asked' >$control && echo c >/proc/sysrq-trigger" >/dev/null 2>&1 &
+    check "$1 is to die when it is asked" eventually 10 told "$1" "$2" waiting 1
 }
 
 # BR-61: a death in the middle of a move. Whoever dies has let go; without any user, there is nothing

@@ -9,7 +9,9 @@
 //! create SLOT KEY GRANULES MODE READERS WRITERS moves|stays     numbers: decimal or 0x
 //! open SLOT KEY r|w moves|stays
 //! map SLOT, unmap SLOT, close SLOT
-//! behave SLOT lets_go|refuses|hangs                             when the bridge is to be moved
+//! behave SLOT lets_go|refuses|hangs, pause SLOT MS              when the bridge is to be moved
+//! map_late SLOT                                                 when it is being moved: EAGAIN
+//! await SLOT TIMES                                              until it was asked to let go so often
 //! follow SLOT moves|stays
 //! fill SLOT SEED, check SLOT SEED                               a pattern over all of it; EILSEQ
 //! zeros SLOT                                                    all of it is zeros; EILSEQ
@@ -22,9 +24,9 @@
 //! linger PLACE MS                                               uses it for so long
 //! ```
 //!
-//! Reading tells of each slot in use: its bridge, whether it is mapped and where, how often it was
-//! asked to let go, went on and lost its owner, how often it failed to map again, what was peeked, and
-//! what load has found; then of all rounds.
+//! Reading tells of each slot in use: its bridge, whether it is mapped and where, how many commands
+//! wait for something to happen to it, how often it was asked to let go, went on and lost its owner,
+//! how often it failed to map again, what was peeked, and what load has found; then of all rounds.
 
 use core::str::{
     FromStr,
@@ -198,6 +200,12 @@ fn run_on_slot(control: &Control, verb: &str, words: &mut Words<'_>) -> Result {
         "unmap" => slot.unmap(),
         "close" => slot.close().then_some(()).ok_or(EBADF),
         "behave" => slot.behave(words.next()?),
+        "pause" => {
+            slot.pause(words.number()?);
+            Ok(())
+        }
+        "map_late" => slot.map_late(),
+        "await" => slot.wait_until_asked(words.number()?),
         "follow" => slot.follow(words.follow()?),
         "fill" => slot.fill(words.number()?),
         "check" => slot.check(words.number()?),

@@ -9,6 +9,7 @@ use adeos_core::bridge::{
     Mapped,
     Watcher, //
 };
+use adeos_proto::bridge::Phase;
 use adeos_proto::window::Window;
 use kernel::fmt;
 use kernel::prelude::*;
@@ -22,6 +23,8 @@ use kernel::sync::{
     CondVar,
     Mutex, //
 };
+use kernel::time::delay::fsleep;
+use kernel::time::Delta;
 
 /// Bytes that are written or compared at a time.
 pub(crate) const CHUNK: usize = 512;
@@ -31,9 +34,14 @@ pub(crate) const CHUNK: usize = 512;
 enum Behaviour {
     LetsGo,
     Refuses,
+    /// Lets go after so many milliseconds.
+    Pauses(i64),
     /// Does not return before it is told to behave otherwise.
     Hangs,
 }
+
+/// How often who waits for a freeze looks, a millisecond apart.
+const LOOKS: u32 = 60_000;
 
 /// A slot. It is the watcher of its own bridge: closing it is what frees both.
 #[pin_data]
@@ -48,6 +56,8 @@ pub(crate) struct Slot {
     changed: CondVar,
     /// Whether it is to be mapped as soon as that can be.
     wants_mapping: Atomic<u32>,
+    /// Commands that wait for something to happen to the bridge.
+    waiting: Atomic<u32>,
     let_go: Atomic<u32>,
     settled: Atomic<u32>,
     mourned: Atomic<u32>,
@@ -65,6 +75,7 @@ impl Slot {
                 behaviour <- kernel::new_mutex!(Behaviour::LetsGo, "bridge_test:behaviour"),
                 changed <- kernel::new_condvar!("bridge_test:changed"),
                 wants_mapping: Atomic::new(0),
+                waiting: Atomic::new(0),
                 let_go: Atomic::new(0),
                 settled: Atomic::new(0),
                 mourned: Atomic::new(0),
@@ -119,6 +130,41 @@ impl Slot {
         Ok(())
     }
 
+    /// Maps it as soon as it is being moved, which is too late: EAGAIN. ETIMEDOUT when nobody moves it.
+    pub(crate) fn map_late(&self) -> Result {
+        self.waiting.fetch_add(1, Relaxed);
+        let is_moving = self.wait_for_freeze();
+        self.waiting.fetch_sub(1, Relaxed);
+        is_moving?;
+        self.map()
+    }
+
+    fn wait_for_freeze(&self) -> Result {
+        for _ in 0..LOOKS {
+            let entry = self.bridge.lock().as_ref().ok_or(EBADF)?.entry()?;
+            if entry.phase != Phase::Settled {
+                return Ok(());
+            }
+            fsleep(Delta::from_millis(1));
+        }
+        Err(ETIMEDOUT)
+    }
+
+    /// Waits until it has been asked to let go so often. EINTR when a signal ends it.
+    pub(crate) fn wait_until_asked(&self, times: u32) -> Result {
+        self.waiting.fetch_add(1, Relaxed);
+        let mut behaviour = self.behaviour.lock();
+        let mut result = Ok(());
+        while result.is_ok() && self.let_go.load(Relaxed) < times {
+            if self.changed.wait_interruptible(&mut behaviour) {
+                result = Err(EINTR);
+            }
+        }
+        drop(behaviour);
+        self.waiting.fetch_sub(1, Relaxed);
+        result
+    }
+
     pub(crate) fn unmap(&self) -> Result {
         let mapped = self.mapped.lock().take();
         mapped.map(drop).ok_or(EBADF)
@@ -137,6 +183,11 @@ impl Slot {
             _ => return Err(EINVAL),
         });
         Ok(())
+    }
+
+    /// Lets go after so many milliseconds.
+    pub(crate) fn pause(&self, ms: i64) {
+        self.set_behaviour(Behaviour::Pauses(ms));
     }
 
     fn set_behaviour(&self, behaviour: Behaviour) {
@@ -210,11 +261,12 @@ impl Slot {
         let (passes, lost) = self.load.counts();
         writeln!(
             f,
-            "slot {} bridge {}.{} mapped {:#x} let_go {} settled {} mourned {} failed {} peeked {} passes {} lost {}",
+            "slot {} bridge {}.{} mapped {:#x} waiting {} let_go {} settled {} mourned {} failed {} peeked {} passes {} lost {}",
             number,
             id.index,
             id.serial,
             at.map_or(0, |range| range.base()),
+            self.waiting.load(Relaxed),
             self.let_go.load(Relaxed),
             self.settled.load(Relaxed),
             self.mourned.load(Relaxed),
@@ -228,15 +280,18 @@ impl Slot {
 
 impl Watcher for Slot {
     fn let_go(&self) -> Result {
-        count(&self.let_go);
         let mut behaviour = self.behaviour.lock();
+        count(&self.let_go);
+        self.changed.notify_all();
         while *behaviour == Behaviour::Hangs {
             self.changed.wait(&mut behaviour);
         }
-        let refuses = *behaviour == Behaviour::Refuses;
+        let how = *behaviour;
         drop(behaviour);
-        if refuses {
-            return Err(EBUSY);
+        match how {
+            Behaviour::Refuses => return Err(EBUSY),
+            Behaviour::Pauses(ms) => fsleep(Delta::from_millis(ms)),
+            Behaviour::LetsGo | Behaviour::Hangs => {}
         }
         let mapped = self.mapped.lock().take();
         if mapped.is_some() {
