@@ -11,6 +11,7 @@
 //! vnode: [`ADEOS_CONNECT`] on the root, [`ADEOS_ACCEPT`] on the vnode, then `read` and `write`.
 
 mod bridge;
+pub mod console;
 
 use crate::record;
 pub use bridge::{Bridge, BridgeStat};

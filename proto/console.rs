@@ -78,6 +78,11 @@ impl Layout {
         window.store_release64(self.at(WRITTEN), reserved);
     }
 
+    /// Forgets what was said: the next [`format`](Self::format) begins at 0. While nobody writes.
+    pub fn clear<W: Window>(&self, window: &W) {
+        window.store_release64(self.at(MAGIC), 0);
+    }
+
     /// Bytes written so far.
     pub fn written<W: Window>(&self, window: &W) -> Result<u64, Corrupt> {
         self.check(window)?;

@@ -193,8 +193,10 @@ pub mod portal {
     pub const MAIL: u32 = 2;
     /// It is your turn at a lock, or somebody takes you for a waiter ([`crate::lock`]).
     pub const LOCK: u32 = 3;
+    /// Look at your consoles: somebody has said, typed or seen something ([`crate::vcons`]).
+    pub const CONSOLE: u32 = 4;
     /// First one that others may take.
-    pub const FREE: u32 = 4;
+    pub const FREE: u32 = 5;
 }
 
 record! {

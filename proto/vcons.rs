@@ -10,6 +10,7 @@
 pub mod escape;
 pub mod keyboard;
 pub mod output;
+pub mod request;
 pub mod typing;
 pub mod waiters;
 
@@ -22,6 +23,8 @@ use crate::window::Window;
 
 /// Says that the bridge is a console's.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"ADEOSVCN");
+/// The local name of the bridge.
+pub const NAME: &str = "vcons";
 /// Version of what docs/vcons.md specifies.
 pub const VERSION: u32 = 1;
 /// Bytes of the bridge.
@@ -138,8 +141,12 @@ pub fn create<W: Window>(window: &W) {
         output::release(window, vnode);
     }
     prepare(window);
-    let nobody = keyboard::Holder::NOBODY.word();
-    window.store_release64(Header::OFFSETS.keyboard, nobody);
+    keyboard::Holder::NOBODY.publish(window);
+    sign(window);
+}
+
+/// Says that the bridge is a console, whoever may have written over that. The root.
+pub fn sign<W: Window>(window: &W) {
     window.store_release(Header::OFFSETS.version, VERSION);
     window.store_release(Header::OFFSETS.size, SIZE as u32);
     window.store_release64(Header::OFFSETS.magic, MAGIC);

@@ -86,8 +86,8 @@ fn one_has_the_keyboard_until_it_gives_it_back_or_loses_it() {
     assert_eq!(keyboard.give_back(west, 3), Ok(()));
     assert_eq!(keyboard.give_back(west, 3), Err(Refused::Stale));
     assert_eq!(keyboard.take(east), Ok(5));
-    assert!(!keyboard.viewer_ended(west));
-    assert!(keyboard.viewer_ended(east));
+    assert!(!keyboard.let_go_of(|life| life != west));
+    assert!(keyboard.let_go_of(|life| life != east));
     assert_eq!(keyboard.take(west), Ok(7));
 }
 

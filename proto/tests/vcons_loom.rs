@@ -155,9 +155,9 @@ fn who_waits_for_something_else_goes_on_waiting() {
         let shared = Shared::new();
         announce(&*shared, Waiter::ForRoom(vnode(3)));
         let far = shared.clone();
-        let speaker = loom::thread::spawn(move || waits(&far, Waiter::Speaker));
+        let speaker = loom::thread::spawn(move || waits(&far, Waiter::ForTyping));
         shared.store_release64(BROUGHT, 1);
-        let (woken, speaker_is) = take(&*shared, Concerned::Speaker);
+        let (woken, speaker_is) = take(&*shared, Concerned::Listener);
         let sleeps = speaker.join().unwrap();
         assert!(woken == 0 && (!sleeps || speaker_is));
         let typist = take(&*shared, Concerned::Typist(vnode(3)));

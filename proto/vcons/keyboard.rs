@@ -31,13 +31,22 @@ impl Holder {
         (self.ticket as u64) << 32 | viewer as u64
     }
 
-    /// Reads the word; a number that no vnode has is nobody.
-    pub fn read<W: Window>(window: &W) -> Self {
-        let word = window.load_acquire64(Header::OFFSETS.keyboard);
+    /// What a word says; a number that no vnode has is nobody.
+    pub const fn from_word(word: u64) -> Self {
         Self {
             viewer: VnodeId::new(word as u32),
             ticket: (word >> 32) as u32,
         }
+    }
+
+    /// Reads the word.
+    pub fn read<W: Window>(window: &W) -> Self {
+        Self::from_word(window.load_acquire64(Header::OFFSETS.keyboard))
+    }
+
+    /// Publishes a decision. The root only.
+    pub fn publish<W: Window>(self, window: &W) {
+        window.store_release64(Header::OFFSETS.keyboard, self.word());
     }
 }
 
@@ -65,6 +74,14 @@ impl Keyboard {
         Self {
             holder: None,
             ticket: 0,
+        }
+    }
+
+    /// Nobody's, after decisions up to a ticket.
+    pub const fn after(ticket: u32) -> Self {
+        Self {
+            holder: None,
+            ticket,
         }
     }
 
@@ -98,13 +115,13 @@ impl Keyboard {
         Ok(())
     }
 
-    /// A viewer's life has ended; whether it had it.
-    pub fn viewer_ended(&mut self, life: Life) -> bool {
-        let had_it = self.holder == Some(life);
-        if had_it {
+    /// Lets go of a viewer whose life has ended; whether it had it.
+    pub fn let_go_of(&mut self, is_alive: impl Fn(Life) -> bool) -> bool {
+        let has_ended = self.holder.is_some_and(|holder| !is_alive(holder));
+        if has_ended {
             self.free();
         }
-        had_it
+        has_ended
     }
 
     /// The speaker's life has ended (VC-34); whether somebody had it.

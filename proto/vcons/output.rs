@@ -49,6 +49,21 @@ impl Output {
         })
     }
 
+    /// Goes on at counts that were noted ([`counts`](Self::counts)), where whoever had the other end will
+    /// not write any more: in a panic.
+    pub const fn at(written: u64, reserved: u64) -> Self {
+        Self {
+            written,
+            reserved,
+            dropped: 0,
+        }
+    }
+
+    /// Bytes written and bytes touched so far.
+    pub const fn counts(&self) -> (u64, u64) {
+        (self.written, self.reserved)
+    }
+
     /// Bytes that programs can write now. `members` are the vnodes that live and may hold.
     pub fn room<W: Window>(&self, window: &W, members: Mask) -> usize {
         let floor = self.floor(window, members).unwrap_or(self.written);

@@ -3,7 +3,7 @@
 //! Typing: the viewer that has the keyboard, and the speaker that hears it (docs/vcons.md, section 5).
 
 use super::keyboard::Holder;
-use super::{speaker, typed, viewer, Speaker, Viewer};
+use super::{speaker, typed, viewer, Speaker, Viewer, TYPED_SIZE};
 use crate::id::VnodeId;
 use crate::ring::{Consumer, Producer};
 use crate::window::Window;
@@ -95,6 +95,16 @@ impl Typist {
         self.producer.push(window, bytes).unwrap_or(0)
     }
 
+    /// Bytes that can be typed now; none where the speaker's index makes no sense.
+    pub fn room<W: Window>(&self, window: &W) -> usize {
+        self.producer.room(window).unwrap_or(0)
+    }
+
+    /// Bytes that the speaker has yet to take; all that there can be where its index makes no sense.
+    pub fn unheard<W: Window>(&self, window: &W) -> usize {
+        TYPED_SIZE.saturating_sub(self.room(window))
+    }
+
     /// Sends a break.
     pub fn send_break<W: Window>(&mut self, window: &W) {
         self.count(window, Signal::Break);
@@ -132,6 +142,13 @@ pub struct Heard {
     pub is_hung_up: bool,
     /// The new size of the window, if it was set.
     pub size: Option<WindowSize>,
+}
+
+impl Heard {
+    /// Whether there was nothing to hear.
+    pub fn is_nothing(&self) -> bool {
+        self.bytes == 0 && !self.is_break && !self.is_hung_up && self.size.is_none()
+    }
 }
 
 /// One whom the speaker hears.

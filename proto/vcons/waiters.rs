@@ -18,8 +18,10 @@ pub enum Waiter {
     ForOutput(VnodeId),
     /// A viewer, for room to type.
     ForRoom(VnodeId),
-    /// The speaker, for a viewer to type or to see.
-    Speaker,
+    /// The speaker, for a viewer to type.
+    ForTyping,
+    /// The speaker's programs, for viewers that hold to see.
+    ForSight,
 }
 
 /// Those that something concerns.
@@ -29,19 +31,23 @@ pub enum Concerned {
     Viewers,
     /// This viewer can type again.
     Typist(VnodeId),
-    /// Something was typed or seen: the speaker.
-    Speaker,
+    /// Something was typed: the speaker.
+    Listener,
+    /// Something was seen, or is not held any more: the speaker.
+    Writers,
 }
 
 const ROOM: u32 = MAX_VNODES as u32;
-const SPEAKER: u64 = 1 << (2 * MAX_VNODES);
+const TYPING: u64 = 1 << (2 * MAX_VNODES);
+const SIGHT: u64 = TYPING << 1;
 
 impl Waiter {
     const fn bit(self) -> u64 {
         match self {
             Self::ForOutput(vnode) => 1u64.wrapping_shl(vnode.number()),
             Self::ForRoom(vnode) => 1u64.wrapping_shl(ROOM + vnode.number()),
-            Self::Speaker => SPEAKER,
+            Self::ForTyping => TYPING,
+            Self::ForSight => SIGHT,
         }
     }
 }
@@ -51,7 +57,8 @@ impl Concerned {
         match self {
             Self::Viewers => Mask::MAX as u64,
             Self::Typist(vnode) => Waiter::ForRoom(vnode).bit(),
-            Self::Speaker => SPEAKER,
+            Self::Listener => TYPING,
+            Self::Writers => SIGHT,
         }
     }
 }
@@ -83,7 +90,7 @@ pub fn take<W: Window>(window: &W, concerned: Concerned) -> (Mask, bool) {
 
 fn woken(bits: u64) -> (Mask, bool) {
     let vnodes = bits | bits.wrapping_shr(ROOM);
-    (vnodes as Mask, bits & SPEAKER != 0)
+    (vnodes as Mask, bits & (TYPING | SIGHT) != 0)
 }
 
 #[cfg(test)]
@@ -93,13 +100,13 @@ mod tests {
     /// VC-20: no two that wait have the same bit.
     #[test]
     fn each_has_a_bit_of_its_own() {
-        let mut all = SPEAKER;
+        let mut all = TYPING | SIGHT;
         for vnode in VnodeId::all() {
             for bit in [Waiter::ForOutput(vnode).bit(), Waiter::ForRoom(vnode).bit()] {
                 assert_eq!(all & bit, 0);
                 all |= bit;
             }
         }
-        assert_eq!(all, (1 << 33) - 1);
+        assert_eq!(all, (1 << 34) - 1);
     }
 }

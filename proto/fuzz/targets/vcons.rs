@@ -153,7 +153,7 @@ fn view(memory: &Memory<'_>, input: &Input<'_>, written: u64) {
             }
             _ => {
                 announce(memory, Waiter::ForRoom(me));
-                let (woken, _) = take(memory, Concerned::Speaker);
+                let (woken, _) = take(memory, Concerned::Listener);
                 assert_eq!(woken, 0);
                 assert!(memory.accesses() <= TAKING);
             }
