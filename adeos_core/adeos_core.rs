@@ -55,6 +55,11 @@ pub use facts::{
     Facts, //
 };
 pub use hold::ModuleHold;
+pub use kthread::{
+    Body,
+    Event,
+    Kthread, //
+};
 pub use machine::{
     now_ns,
     Identity, //
@@ -72,6 +77,10 @@ pub use portal::{
     Delivery,
     Handler,
     Portal, //
+};
+pub use raw_spin_lock::{
+    RawSpinLock,
+    RawSpinLockBackend, //
 };
 
 use adeos_proto::id::VnodeId;

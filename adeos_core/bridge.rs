@@ -158,6 +158,11 @@ impl Bridge {
         }
     }
 
+    /// What the root publishes of the bridge of a name, which need not be open here. Any context.
+    pub fn published(core: &Core, key: &Key) -> Option<Entry> {
+        entry::find(&core.control().registry(), key)
+    }
+
     /// Says who may use a bridge. The owner and the root only; neither has to be a user. Process
     /// context. ENOENT there is none, EACCES, EINVAL the rights make no sense.
     pub fn protect(core: &Core, key: &Key, rights: Rights) -> Result {

@@ -24,7 +24,7 @@ use kernel::types::{
 /// Something that one thread waits for and any context raises. No raise is lost: one that comes
 /// while nobody waits ends the next wait at once.
 #[pin_data]
-pub(crate) struct Event {
+pub struct Event {
     #[pin]
     inner: Opaque<bindings::completion>,
 }
@@ -36,7 +36,7 @@ unsafe impl Sync for Event {}
 
 impl Event {
     /// Makes an event that has not been raised.
-    pub(crate) fn new() -> impl PinInit<Self> {
+    pub fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             inner <- Opaque::ffi_init(|slot: *mut bindings::completion| {
                 // SAFETY: The slot is memory for a completion.
@@ -46,14 +46,14 @@ impl Event {
     }
 
     /// Raises the event. Any context, hard interrupts among them.
-    pub(crate) fn raise(&self) {
+    pub fn raise(&self) {
         // SAFETY: `new` has initialised the completion.
         unsafe { bindings::complete(self.inner.get()) };
     }
 
     /// Waits until the event was raised or the time is over; takes all raises so far. Process
     /// context.
-    pub(crate) fn wait_ms(&self, timeout_ms: u32) {
+    pub fn wait_ms(&self, timeout_ms: u32) {
         let jiffies = kernel::time::msecs_to_jiffies(timeout_ms);
         // SAFETY: `new` has initialised the completion.
         unsafe { bindings::wait_for_completion_interruptible_timeout(self.inner.get(), jiffies) };
@@ -88,14 +88,14 @@ impl Event {
     }
 
     /// Takes all raises so far: what they said is known.
-    pub(crate) fn forget(&self) {
+    pub fn forget(&self) {
         // SAFETY: `new` has initialised the completion.
         while unsafe { bindings::try_wait_for_completion(self.inner.get()) } {}
     }
 }
 
 /// What a thread runs.
-pub(crate) trait Body: Send + Sync + 'static {
+pub trait Body: Send + Sync + 'static {
     /// Whether a round may wait for an answer of another vnode. A thread that other vnodes wait for
     /// must not (docs/dsp.md, DS-2).
     const MAY_ASK: bool = true;
@@ -108,7 +108,7 @@ pub(crate) trait Body: Send + Sync + 'static {
 }
 
 /// A kernel thread that calls [`Body::round`] until this is dropped.
-pub(crate) struct Kthread<T: Body> {
+pub struct Kthread<T: Body> {
     task: NonNull<bindings::task_struct>,
     body: Arc<T>,
 }
@@ -119,8 +119,8 @@ unsafe impl<T: Body> Send for Kthread<T> {}
 unsafe impl<T: Body> Sync for Kthread<T> {}
 
 impl<T: Body> Kthread<T> {
-    /// Starts a thread. Process context.
-    pub(crate) fn spawn(name: &'static CStr, body: Arc<T>) -> Result<Self> {
+    /// Starts a thread. Process context. ENOMEM.
+    pub fn spawn(name: &'static CStr, body: Arc<T>) -> Result<Self> {
         let data = body.clone().into_foreign();
         // SAFETY: `main::<T>` takes back what `into_foreign` gave; the name holds no format.
         let task = from_err_ptr(unsafe {
@@ -169,13 +169,19 @@ unsafe extern "C" fn main<T: Body>(data: *mut kernel::ffi::c_void) -> i32 {
     // SAFETY: This is a kernel thread.
     while !unsafe { bindings::kthread_should_stop() } {
         body.round();
-        // SAFETY: A thread of its own, between two rounds, which hold nothing then.
-        unsafe { ffi::adeos_cond_resched() };
+        breathe();
     }
     if let Some(place) = place {
         place.store(0, Relaxed);
     }
     0
+}
+
+/// Between two rounds, which hold nothing then. Apart, since other modules' threads call it too.
+#[inline(never)]
+fn breathe() {
+    // SAFETY: A thread of its own, with nothing locked.
+    unsafe { ffi::adeos_cond_resched() };
 }
 
 /// The threads that must not wait for another vnode, as addresses of their tasks; 0 for none.

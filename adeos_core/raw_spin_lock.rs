@@ -4,7 +4,7 @@
 //!
 //! The portals' interrupt is not one that Linux could run in a thread, so what is locked there has
 //! to be a `raw_spinlock_t` (`Documentation/locking/locktypes.rst`), which the kernel crate does not
-//! have. C header: `include/linux/spinlock.h`.
+//! have. Nothing is inlined into other modules: they can call what is exported of this one only. C header: `include/linux/spinlock.h`.
 
 use crate::ffi;
 use kernel::bindings;
@@ -19,10 +19,10 @@ use kernel::sync::lock::{
 
 /// Such a lock. What is done while it is held is bounded and short, and neither sleeps nor takes a
 /// lock of another kind.
-pub(crate) type RawSpinLock<T> = Lock<T, RawSpinLockBackend>;
+pub type RawSpinLock<T> = Lock<T, RawSpinLockBackend>;
 
 /// How it is taken and freed.
-pub(crate) struct RawSpinLockBackend;
+pub struct RawSpinLockBackend;
 
 // SAFETY: The kernel's `raw_spinlock_t` excludes all others; locking again is the same call.
 unsafe impl Backend for RawSpinLockBackend {
@@ -30,18 +30,19 @@ unsafe impl Backend for RawSpinLockBackend {
     /// Whether interrupts were on, as the processor's flags say it.
     type GuardState = c_ulong;
 
+    #[inline(never)]
     unsafe fn init(ptr: *mut Self::State, name: *const c_char, key: *mut bindings::lock_class_key) {
         // SAFETY: By this function's conditions.
         unsafe { ffi::adeos_raw_spin_lock_init(ptr, name, key.cast()) }
     }
 
-    #[inline]
+    #[inline(never)]
     unsafe fn lock(ptr: *mut Self::State) -> Self::GuardState {
         // SAFETY: By this function's conditions the lock is initialised.
         unsafe { ffi::adeos_raw_spin_lock(ptr) }
     }
 
-    #[inline]
+    #[inline(never)]
     unsafe fn try_lock(ptr: *mut Self::State) -> Option<Self::GuardState> {
         let mut flags = 0;
         // SAFETY: By this function's conditions the lock is initialised.
@@ -49,14 +50,14 @@ unsafe impl Backend for RawSpinLockBackend {
         is_ours.then_some(flags)
     }
 
-    #[inline]
+    #[inline(never)]
     unsafe fn unlock(ptr: *mut Self::State, guard_state: &Self::GuardState) {
         // SAFETY: By this function's conditions the caller holds the lock, and has got the state
         // when it took it.
         unsafe { ffi::adeos_raw_spin_unlock(ptr, *guard_state) }
     }
 
-    #[inline]
+    #[inline(never)]
     unsafe fn assert_is_held(ptr: *mut Self::State) {
         // SAFETY: By this function's conditions the lock is initialised.
         unsafe { ffi::adeos_raw_spin_assert_held(ptr) }
