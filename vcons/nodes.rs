@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Which consoles there are for this kernel: `/dev/vcons/NAME`, which come and go.
+
+#![deny(unsafe_code)]
+
+use crate::chardev::Device;
+use crate::file::{
+    ConsoleFile,
+    Subject, //
+};
+use crate::place;
+use crate::shown::Viewers;
+use crate::statics;
+use adeos_core::bridge::{
+    Bridge,
+    Entry,
+    Id, //
+};
+use adeos_proto::bridge::entry;
+use adeos_proto::id::{
+    VnodeId,
+    VnodeName, //
+};
+use kernel::prelude::*;
+use kernel::str::CString;
+use kernel::sync::Arc;
+
+/// A console that this kernel may show.
+#[derive(Clone)]
+pub(crate) struct Place {
+    pub(crate) vnode: VnodeId,
+    pub(crate) id: Id,
+    /// What its vnode is called; zeros for the root, and for one of which the name is not known.
+    pub(crate) name: [u8; 32],
+}
+
+impl Place {
+    /// Whether its vnode lives.
+    pub(crate) fn vnode_lives(&self) -> bool {
+        statics::is_alive(self.vnode)
+    }
+}
+
+struct Node {
+    place: Place,
+    _device: Pin<KBox<Device<ConsoleFile>>>,
+}
+
+/// The devices that there are.
+pub(crate) struct Nodes {
+    viewers: Arc<Viewers>,
+    mode: u16,
+    nodes: KVec<Node>,
+    /// What the registry of bridges has counted when it was looked at.
+    seen: Option<u64>,
+}
+
+impl Nodes {
+    pub(crate) fn new(viewers: Arc<Viewers>, mode: u16) -> Self {
+        Self {
+            viewers,
+            mode,
+            nodes: KVec::new(),
+            seen: None,
+        }
+    }
+
+    /// Looks which consoles there are now. Process context.
+    pub(crate) fn look(&mut self, has_changed: bool) {
+        let changes = entry::changes(&self.viewers.core().control().registry());
+        if self.seen == Some(changes) && !has_changed {
+            return;
+        }
+        self.seen = Some(changes);
+        for vnode in VnodeId::all() {
+            if let Err(error) = self.look_at(vnode) {
+                pr_err!(
+                    "the console of vnode {} gets no device: {:?}\n",
+                    vnode.number(),
+                    error
+                );
+            }
+        }
+    }
+
+    fn look_at(&mut self, vnode: VnodeId) -> Result {
+        let key = place::key(vnode)?;
+        let entry = Bridge::published(self.viewers.core(), &key);
+        let wanted = entry.filter(|entry| self.may_read(vnode, entry));
+        let Some(entry) = wanted else {
+            self.nodes.retain(|node| node.place.vnode != vnode);
+            return Ok(());
+        };
+        let name = self.name(vnode);
+        let is_there = |node: &Node| {
+            let place = &node.place;
+            place.vnode == vnode && place.id == entry.id && place.name == name
+        };
+        if self.nodes.iter().any(is_there) {
+            return Ok(());
+        }
+        self.nodes.retain(|node| node.place.vnode != vnode);
+        let subject = Subject {
+            vnode,
+            id: entry.id,
+            name,
+            viewers: self.viewers.clone(),
+        };
+        let called = VnodeName::from_field(&name).ok();
+        let (device, place) = match called.as_ref().map(VnodeName::as_str) {
+            Some(called) => (
+                CString::try_from_fmt(fmt!("vcons-{called}"))?,
+                CString::try_from_fmt(fmt!("vcons/{called}"))?,
+            ),
+            None if vnode.is_root() => (
+                CString::try_from_fmt(fmt!("vcons-root"))?,
+                CString::try_from_fmt(fmt!("vcons/root"))?,
+            ),
+            None => (
+                CString::try_from_fmt(fmt!("vcons-{}", vnode.number()))?,
+                CString::try_from_fmt(fmt!("vcons/{}", vnode.number()))?,
+            ),
+        };
+        let subject = Arc::new(subject, GFP_KERNEL)?;
+        let node = Node {
+            place: Place {
+                vnode,
+                id: entry.id,
+                name,
+            },
+            _device: Device::register(device, place, self.mode, subject)?,
+        };
+        self.nodes.push(node, GFP_KERNEL)?;
+        Ok(())
+    }
+
+    /// All of them, in the order of their names.
+    pub(crate) fn places(&self) -> Result<KVec<Place>> {
+        let mut places = KVec::with_capacity(self.nodes.len(), GFP_KERNEL)?;
+        for node in &self.nodes {
+            places.push(node.place.clone(), GFP_KERNEL)?;
+        }
+        places.sort_unstable_by_key(|place| place.name);
+        Ok(places)
+    }
+
+    fn may_read(&self, vnode: VnodeId, entry: &Entry) -> bool {
+        let own = self.viewers.core().identity().vnode;
+        own.is_root() || own == vnode || entry.rights.readers.has(own)
+    }
+
+    /// What a vnode is called: the root knows, the others read it where the root has written it.
+    fn name(&self, vnode: VnodeId) -> [u8; 32] {
+        match self.viewers.keeper() {
+            Some(keeper) => keeper.name_of(vnode).unwrap_or_default(),
+            None => self.viewers.core().control().read_boot_block(vnode).name,
+        }
+    }
+}
