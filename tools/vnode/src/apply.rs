@@ -10,10 +10,13 @@
 mod plan;
 
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
 use crate::cli::{ApplyArgs, BootArgs};
+use crate::console::{allow, node};
 use crate::device::Kmb;
 use crate::failure::{Failure, Result};
 use crate::finding::Source;
@@ -40,7 +43,10 @@ pub(crate) fn run(args: &ApplyArgs) -> Result<()> {
         return Ok(());
     }
 
-    let done = carry_out(&kmb, &plan, args);
+    let mut done = carry_out(&kmb, &plan, args);
+    if done.is_ok() && !args.boot.no_wait {
+        done = share_consoles(&args.file);
+    }
     if args.boot.json {
         let reports: Vec<_> = Vnode::all(&kmb)?.iter().map(Vnode::report).collect();
         say::json(&reports)?;
@@ -68,6 +74,42 @@ pub(crate) fn wanted(file: &Path) -> Result<Vec<(Settings, Terms)>> {
         Some(settings.map(|settings| (settings, vnode.terms())))
     });
     settings.collect()
+}
+
+/// How long the console of a vnode that runs may take to come.
+const CONSOLE: Duration = Duration::from_secs(5);
+
+/// Says who may use whose console, as a file has it.
+fn share_consoles(file: &Path) -> Result<()> {
+    let text = lint::read(file)?;
+    let (cluster, _) = lint::lint(&text, lint::folder(file));
+    for vnode in &cluster.vnodes {
+        let (Some(name), Some(guests)) = (&vnode.name, &vnode.console) else {
+            continue;
+        };
+        let (name, guests) = (&name.value, &guests.value);
+        if await_console(name) {
+            allow::run(name, guests)?;
+        } else {
+            say::warning(&format!(
+                "{name} has no console that others could use: vcons.ko is not loaded there, or not in the root"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Waits for a console; whether it has come.
+fn await_console(name: &str) -> bool {
+    let end = Instant::now() + CONSOLE;
+    while !node::exists(name) {
+        // Without any there will be none.
+        if node::names().is_empty() || Instant::now() >= end {
+            return false;
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    true
 }
 
 /// Fails with all that is in the way of a plan.

@@ -98,7 +98,8 @@ pub(crate) enum Command {
     Wait(WaitArgs),
     /// Run a command in a vnode
     Exec(ExecArgs),
-    /// Show the console of a vnode, from its boot on
+    /// Sit in front of a vnode's console, or show what it has said
+    #[command(after_help = CONSOLE_HELP)]
     Console(ConsoleArgs),
     /// Tell what the machine has to lend
     Info(JsonArgs),
@@ -329,11 +330,32 @@ pub(crate) struct ExecArgs {
     pub(crate) command: Vec<std::ffi::OsString>,
 }
 
+/// What `console` does, in full.
+const CONSOLE_HELP: &str = "\
+At a terminal, with vcons.ko loaded, one sits in front of the console: what the vnode says is
+shown, and what is typed goes there. At the beginning of a line
+
+  ~.  leaves                 ~t  takes the keyboard from whoever has it
+  ~n  goes to the next one   ~b  sends a break
+  ~l  lists the consoles     ~~  types one ~
+  ~?  tells this
+
+Any number of people look at a console, one of them types. Otherwise, and with --follow or
+--lines, it is printed: all that the vnode's kernel has said since its first message, also when it
+is dead; with --terminal what its programs have said as well.";
+
 /// Options of `console`.
 #[derive(Args)]
 pub(crate) struct ConsoleArgs {
-    /// Name or number of the vnode; that of one taken back works until it is used again
-    pub(crate) name: String,
+    /// Name of the vnode; or its number, which works for one taken back until it is used again
+    #[arg(required_unless_present_any = ["all", "on"])]
+    pub(crate) name: Option<String>,
+    /// Print the consoles of all vnodes, each line with the name in front
+    #[arg(short, long, conflicts_with_all = ["name", "lines", "raw", "terminal", "no_input", "steal", "log"])]
+    pub(crate) all: bool,
+    /// Give a terminal, a serial line for example, to all consoles, until somebody leaves there by `~.`
+    #[arg(long, value_name = "TTY", conflicts_with_all = ["name", "all", "follow", "lines", "raw", "terminal", "no_input", "steal", "log"])]
+    pub(crate) on: Option<PathBuf>,
     /// Go on with what the vnode says from now on, until it ends
     #[arg(short, long)]
     pub(crate) follow: bool,
@@ -343,6 +365,22 @@ pub(crate) struct ConsoleArgs {
     /// Pass control characters to a terminal instead of showing them as `^[`
     #[arg(long)]
     pub(crate) raw: bool,
+    /// Print what the terminal has shown, programs too, instead of the kernel's messages
+    #[arg(short, long, conflicts_with_all = ["no_input", "steal", "log"])]
+    pub(crate) terminal: bool,
+    /// Only look: whatever is typed, the vnode does not get it
+    #[arg(short, long, conflicts_with_all = ["steal", "follow"])]
+    pub(crate) no_input: bool,
+    /// Take the keyboard from whoever has it
+    #[arg(short, long, conflicts_with = "follow")]
+    pub(crate) steal: bool,
+    /// Say which other vnodes may look at this console, and with `:w` type: `two,three:w`, or `none`
+    #[arg(long, value_name = "VNODES", value_parser = crate::console::allow::Guests::parse,
+          conflicts_with_all = ["all", "on", "follow", "lines", "raw", "terminal", "no_input", "steal", "log"])]
+    pub(crate) allow: Option<crate::console::allow::Guests>,
+    /// Append all that is shown to a file
+    #[arg(long, value_name = "FILE", conflicts_with = "follow")]
+    pub(crate) log: Option<PathBuf>,
 }
 
 fn parse_name(name: &str) -> Result<String, String> {

@@ -14,6 +14,7 @@ use adeos_proto::id::VnodeName;
 use toml::de::{DeTable, DeValue};
 use toml::Spanned;
 
+use crate::console::allow::Guests;
 use crate::failure::Result;
 use crate::finding::Finding;
 use crate::limits;
@@ -44,6 +45,7 @@ pub(crate) struct Wanted {
     pub(crate) entry: Option<Value<Entry>>,
     pub(crate) restart: Option<Value<Policy>>,
     pub(crate) restart_limit: Option<Value<u32>>,
+    pub(crate) console: Option<Value<Guests>>,
     /// Keys that stand there, but wrongly: they are not missing as well.
     pub(crate) wrong: Vec<&'static str>,
 }
@@ -58,7 +60,7 @@ pub(crate) struct Cluster {
 }
 
 /// Keys of a `[[vnode]]`.
-const VNODE_KEYS: [&str; 11] = [
+const VNODE_KEYS: [&str; 12] = [
     "name",
     "cpus",
     "memory",
@@ -70,6 +72,7 @@ const VNODE_KEYS: [&str; 11] = [
     "entry",
     "restart",
     "restart-limit",
+    "console",
 ];
 /// Keys of `[defaults]`: all that several vnodes can have alike.
 const DEFAULT_KEYS: [&str; 8] = [
@@ -299,6 +302,7 @@ impl Wanted {
             "entry" => self.entry = at(span, choose(text, &ENTRIES, Entry::word)?),
             "restart" => self.restart = at(span, choose(text, &Policy::ALL, Policy::word)?),
             "restart-limit" => self.restart_limit = at(span, limits::parse_restarts(text)?),
+            "console" => self.console = at(span, Guests::parse(text)?),
             _ => return Err(format!("`{key}` is no key")),
         }
         Ok(())

@@ -1,6 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The console of a vnode: what it has said since its first printk, and what it says now.
+//! The console of a vnode: what it has said since its first printk, and what it says now; and
+//! somebody who sits in front of it.
+//!
+//! Where `vcons` is loaded a console is `/dev/vcons/NAME` ([`node`]), to which one types as well. Where
+//! it is not, or not yet, there is what `/dev/kmb` keeps of each vnode.
+
+mod all;
+pub(crate) mod allow;
+mod attach;
+pub(crate) mod node;
+mod serve;
+mod terminal;
 
 use std::io::{self, IsTerminal, Write};
 
@@ -13,6 +24,7 @@ use crate::explain;
 use crate::failure::{Failure, Kind, Result};
 use crate::say;
 use crate::vnode::{self, Vnode};
+use node::{Node, Wish};
 
 /// Bytes asked for at a time.
 const PIECE: usize = 16 << 10;
@@ -84,10 +96,71 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Lines of what was said before that whoever sits down is shown.
+const BEFORE: usize = 20;
+
 /// Shows a console as the command line asks.
 pub(crate) fn run(args: &ConsoleArgs) -> Result<()> {
+    if let Some(terminal) = &args.on {
+        return serve::run(terminal);
+    }
+    let Some(name) = &args.name else {
+        return all::run(args.follow);
+    };
+    if let Some(guests) = &args.allow {
+        return allow::run(name, guests);
+    }
+    let at_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
+    let sits_down = at_terminal && !args.follow && args.lines.is_none();
+    if args.terminal {
+        return show_terminal(args, name);
+    }
+    if (sits_down || args.no_input || args.steal) && node::exists(name) {
+        return attach::run(&attach::Seat {
+            name,
+            only_looks: args.no_input,
+            steals: args.steal,
+            lines: args.lines.unwrap_or(BEFORE),
+            log: args.log.as_deref(),
+        });
+    }
+    if args.no_input || args.steal || args.log.is_some() {
+        // Nothing that /dev/kmb has can do that: this says why there is no device.
+        Node::open(name, Wish::Look)?;
+    }
+    show(args, name)
+}
+
+/// Shows what a vnode's terminal has shown.
+fn show_terminal(args: &ConsoleArgs, name: &str) -> Result<()> {
+    let node = Node::open(name, Wish::Look)?;
+    let mut output = Output::new(args);
+    let mut all = Vec::new();
+    let mut is_over = loop {
+        match node.read()? {
+            Some(bytes) if bytes.is_empty() => break true,
+            Some(bytes) => all.extend(bytes),
+            None => break false,
+        }
+    };
+    output.write(args.lines.map_or(&all, |lines| last_lines(&all, lines)))?;
+    let mut known = node.status()?.lost;
+    while args.follow && !is_over {
+        node.wait()?;
+        if let Some(bytes) = node.read()? {
+            is_over = bytes.is_empty();
+            output.write(&bytes)?;
+        }
+        let lost = node.status()?.lost;
+        warn_of(lost.saturating_sub(std::mem::replace(&mut known, lost)));
+    }
+    Ok(())
+}
+
+/// Shows what a vnode has said, without a word to it.
+fn show(args: &ConsoleArgs, name: &str) -> Result<()> {
     let kmb = Kmb::open()?;
-    let number = number(&kmb, &args.name)?;
+    let number = number(&kmb, name)?;
     let mut reader = Reader::of(&kmb, number);
     let mut output = Output::new(args);
 
@@ -151,7 +224,10 @@ fn follow(kmb: &Kmb, reader: &mut Reader<'_>, output: &mut Output) -> Result<()>
 }
 
 fn report_lost(reader: &mut Reader<'_>) {
-    let lost = reader.take_lost();
+    warn_of(reader.take_lost());
+}
+
+fn warn_of(lost: u64) {
     if lost > 0 {
         say::warning(&format!(
             "{lost} bytes were overwritten before they could be read"

@@ -248,15 +248,21 @@ fn target(vnode: u32, generation: u32) -> [u8; abi::Target::SIZE] {
 }
 
 /// Bytes as records count them; what does not fit would be refused by the kernel as well.
-fn size(bytes: usize) -> u32 {
+pub(crate) fn size(bytes: usize) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
+/// Gives a terminal another line discipline.
+pub(crate) fn set_discipline(terminal: &File, number: i32) -> io::Result<()> {
+    let request = u32::try_from(libc::TIOCSETD).map_err(io::Error::other)?;
+    ioctl(terminal, request, &mut number.to_ne_bytes())
+}
+
 /// Does one ioctl over the bytes of its record, again when a signal came in between.
-fn ioctl(file: &File, request: u32, record: &mut [u8]) -> io::Result<()> {
+pub(crate) fn ioctl(file: &File, request: u32, record: &mut [u8]) -> io::Result<()> {
     loop {
         // SAFETY: 1. The descriptor is open for as long as `file` is borrowed. 2. The number of
-        // each request in `adeos_proto::abi` carries the size of its record, and every caller
+        // each request in `adeos_proto::abi` carries the size of its record (TIOCSETD is of an int), and every caller
         // passes the bytes of that very record, so the kernel stays inside `record`. 3. The
         // addresses that `start` and `console` put into their records are those of borrowed
         // slices with the length that stands beside them, alive until this call returns; the

@@ -120,6 +120,7 @@ pub(crate) fn lint(text: &str, folder: &Path) -> (Cluster, Vec<Finding>) {
     }
     number(&cluster, &mut findings);
     restart_limits(&cluster, &mut findings);
+    consoles(&cluster, &mut findings);
     files::check(&cluster, folder, &mut findings);
 
     findings.sort_by_key(|finding| finding.labels.first().map(|label| label.span.start));
@@ -316,6 +317,31 @@ fn restart_limits(cluster: &Cluster, findings: &mut Vec<Finding>) {
             finding = finding.at(restart.span.clone(), "of which there are none");
         }
         findings.push(finding);
+    }
+}
+
+/// Consoles that vnodes may use which the file does not have.
+fn consoles(cluster: &Cluster, findings: &mut Vec<Finding>) {
+    let names = || {
+        cluster
+            .vnodes
+            .iter()
+            .filter_map(|vnode| vnode.name.as_ref())
+    };
+    for vnode in &cluster.vnodes {
+        let Some(guests) = &vnode.console else {
+            continue;
+        };
+        for guest in &guests.value.0 {
+            if names().any(|name| name.value == guest.name) {
+                continue;
+            }
+            findings.push(
+                Finding::error("no-guest", format!("there is no vnode `{}`", guest.name))
+                    .at(guests.span.clone(), "it is to use this console")
+                    .help("name vnodes of this file, or `none`"),
+            );
+        }
     }
 }
 
