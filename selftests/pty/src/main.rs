@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Runs a command at a terminal of its own, and types what a script says, as a person would.
+//!
+//! `pty [--timeout SECONDS] [--size ROWSxCOLUMNS] [--log FILE] COMMAND [ARGUMENT...] <SCRIPT`
+//!
+//! A line of the script is one of these; `\r \n \t \e \\` and `\xHH` stand for bytes.
+//!
+//! | line | |
+//! |------|-|
+//! | `send TEXT` | types it |
+//! | `expect TEXT` | waits until the terminal shows it, after what was expected before |
+//! | `size ROWS COLUMNS` | makes the window another size |
+//! | `drain BYTES` | waits for so many bytes, and tells how many nanoseconds they took after the first 64 KiB |
+//! | `pause MS` | lets a program come to where it waits |
+//! | `close` | the terminal goes away |
+//! | `wait` | waits until the command has ended |
+//!
+//! The status is 0 if all that was expected came. If not, standard error says what came instead.
+
+use std::fs::File;
+use std::io::{self, BufRead, Read, Write};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitCode};
+use std::time::{Duration, Instant};
+
+use rustix::event::{poll, PollFd, PollFlags, Timespec};
+use rustix::pty::{grantpt, openpt, ptsname, unlockpt, OpenptFlags};
+use rustix::termios::{tcsetwinsize, Winsize};
+
+/// Longest piece of what came that an error shows.
+const SHOWN: usize = 2000;
+
+type Error = Box<dyn std::error::Error>;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("pty: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Error> {
+    let options = Options::parse(std::env::args().skip(1))?;
+    let mut terminal = Terminal::start(&options)?;
+    for (number, line) in io::stdin().lock().lines().enumerate() {
+        let line = line?;
+        let result = terminal.obey(&line);
+        result.map_err(|error| format!("line {}: {line}: {error}", number + 1))?;
+    }
+    Ok(())
+}
+
+struct Options {
+    timeout: Duration,
+    size: (u16, u16),
+    log: Option<String>,
+    command: Vec<String>,
+}
+
+impl Options {
+    fn parse(mut words: impl Iterator<Item = String>) -> Result<Self, Error> {
+        let mut options = Self {
+            timeout: Duration::from_secs(10),
+            size: (24, 80),
+            log: None,
+            command: Vec::new(),
+        };
+        while let Some(word) = words.next() {
+            let mut value = || words.next().ok_or(format!("{word} wants a value"));
+            match word.as_str() {
+                "--timeout" => options.timeout = Duration::from_secs(value()?.parse()?),
+                "--size" => {
+                    let size = value()?;
+                    let (rows, columns) = size.split_once('x').ok_or("--size wants RxC")?;
+                    options.size = (rows.parse()?, columns.parse()?);
+                }
+                "--log" => options.log = Some(value()?),
+                _ => {
+                    options.command.push(word);
+                    options.command.extend(words.by_ref());
+                }
+            }
+        }
+        if options.command.is_empty() {
+            return Err("there is no command; see the first lines of selftests/pty".into());
+        }
+        Ok(options)
+    }
+}
+
+/// A terminal, and the command that runs at it.
+struct Terminal {
+    master: Option<File>,
+    child: Child,
+    timeout: Duration,
+    log: Option<File>,
+    /// What has come and was not expected yet.
+    came: Vec<u8>,
+}
+
+impl Terminal {
+    fn start(options: &Options) -> Result<Self, Error> {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+        grantpt(&master)?;
+        unlockpt(&master)?;
+        let name = ptsname(&master, Vec::new())?.into_string()?;
+        let (rows, columns) = options.size;
+        resize(&File::from(master.try_clone()?), rows, columns)?;
+        let open = || File::options().read(true).write(true).open(&name);
+        let (program, arguments) = options.command.split_first().ok_or("no command")?;
+        let mut command = Command::new(program);
+        command
+            .args(arguments)
+            .stdin(open()?)
+            .stdout(open()?)
+            .stderr(open()?);
+        // SAFETY: Between fork and exec only system calls are made.
+        unsafe {
+            command.pre_exec(|| {
+                rustix::process::setsid()?;
+                rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?;
+                Ok(())
+            });
+        }
+        let log = match &options.log {
+            Some(path) => Some(File::create(path)?),
+            None => None,
+        };
+        Ok(Self {
+            master: Some(master.into()),
+            child: command.spawn()?,
+            timeout: options.timeout,
+            log,
+            came: Vec::new(),
+        })
+    }
+
+    fn obey(&mut self, line: &str) -> Result<(), Error> {
+        let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
+        match verb {
+            "" | "#" => Ok(()),
+            "send" => self.send(&unescape(rest)?),
+            "expect" => self.expect(&unescape(rest)?),
+            "size" => {
+                let (rows, columns) = rest.split_once(' ').ok_or("size wants two numbers")?;
+                let master = self.master.as_ref().ok_or("it is closed")?;
+                resize(master, rows.parse()?, columns.parse()?)
+            }
+            "drain" => self.drain(rest.parse()?),
+            "pause" => {
+                std::thread::sleep(Duration::from_millis(rest.parse()?));
+                Ok(())
+            }
+            "close" => {
+                self.master = None;
+                Ok(())
+            }
+            "wait" => self.wait(),
+            _ => Err("there is no such command".into()),
+        }
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let mut master = self.master.as_ref().ok_or("it is closed")?;
+        Ok(master.write_all(bytes)?)
+    }
+
+    fn expect(&mut self, wanted: &[u8]) -> Result<(), Error> {
+        let end = Instant::now() + self.timeout;
+        loop {
+            let found = self
+                .came
+                .windows(wanted.len())
+                .position(|piece| piece == wanted);
+            if let Some(at) = found {
+                drop(self.came.drain(..at + wanted.len()));
+                return Ok(());
+            }
+            if !self.take(end)? {
+                let from = self.came.len().saturating_sub(SHOWN);
+                let came = self.came.get(from..).unwrap_or_default();
+                return Err(format!("did not come, but: {}", came.escape_ascii()).into());
+            }
+        }
+    }
+
+    /// Takes bytes for nothing but the time that they take.
+    fn drain(&mut self, bytes: usize) -> Result<(), Error> {
+        let mut master = self.master.as_ref().ok_or("it is closed")?;
+        let mut piece = vec![0; 64 << 10];
+        let mut came = 0;
+        while came < piece.len() {
+            came += master.read(&mut piece)?;
+        }
+        let began = Instant::now();
+        while came < bytes {
+            came += master.read(&mut piece)?;
+        }
+        println!("{}", began.elapsed().as_nanos());
+        Ok(())
+    }
+
+    /// Takes what comes next; whether something came before the end.
+    fn take(&mut self, end: Instant) -> Result<bool, Error> {
+        let mut master = self.master.as_ref().ok_or("it is closed")?;
+        let time = Timespec::try_from(end.saturating_duration_since(Instant::now()))?;
+        if poll(&mut [PollFd::new(master, PollFlags::IN)], Some(&time))? == 0 {
+            return Ok(false);
+        }
+        let mut piece = [0; 4096];
+        match master.read(&mut piece) {
+            Ok(0) => Ok(false),
+            Ok(count) => {
+                let bytes = piece.get(..count).unwrap_or_default();
+                self.came.extend(bytes);
+                if let Some(log) = &mut self.log {
+                    log.write_all(bytes)?;
+                }
+                Ok(true)
+            }
+            // Nobody has the other end open any more.
+            Err(error) if error.raw_os_error() == Some(5) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn wait(&mut self) -> Result<(), Error> {
+        let end = Instant::now() + self.timeout;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return match status.success() {
+                    true => Ok(()),
+                    false => Err(format!("the command has failed: {status}").into()),
+                };
+            }
+            if Instant::now() >= end {
+                return Err("the command does not end".into());
+            }
+            // What it says meanwhile must not keep it from ending.
+            if self.master.is_some() {
+                self.take(Instant::now() + Duration::from_millis(50))?;
+            }
+        }
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn resize(master: &File, rows: u16, columns: u16) -> Result<(), Error> {
+    let size = Winsize {
+        ws_row: rows,
+        ws_col: columns,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    Ok(tcsetwinsize(master, size)?)
+}
+
+/// The bytes that a text of the script stands for.
+fn unescape(text: &str) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'\\' {
+            bytes.push(byte);
+            continue;
+        }
+        bytes.push(match rest.next() {
+            Some(b'r') => b'\r',
+            Some(b'n') => b'\n',
+            Some(b't') => b'\t',
+            Some(b'e') => 0x1b,
+            Some(b'\\') => b'\\',
+            Some(b'x') => {
+                let digits: Vec<_> = rest.by_ref().take(2).collect();
+                u8::from_str_radix(std::str::from_utf8(&digits)?, 16)?
+            }
+            _ => return Err("there is no such escape".into()),
+        });
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_are_bytes() {
+        assert_eq!(unescape("a\\r\\x03\\\\").unwrap(), b"a\r\x03\\");
+        assert!(unescape("\\q").is_err());
+    }
+}
