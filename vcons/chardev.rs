@@ -2,13 +2,17 @@
 
 //! Character devices whose names are made up as they come, and that can be polled.
 //!
-//! The kernel crate's `miscdevice` has neither. C headers: `include/linux/miscdevice.h`,
-//! `include/linux/fs.h`, `include/linux/poll.h`.
+//! The kernel crate's `miscdevice` has neither; and Linux's holds one lock for all of its devices while one
+//! is opened, which takes its time here. C headers: `include/linux/fs.h`, `include/linux/device/class.h`,
+//! `include/linux/poll.h`.
 
 use core::marker::PhantomData;
-use core::mem::offset_of;
+use core::ptr::NonNull;
 use kernel::bindings;
-use kernel::error::to_result;
+use kernel::error::{
+    from_err_ptr,
+    to_result, //
+};
 use kernel::ffi::{
     c_char,
     c_int,
@@ -19,16 +23,19 @@ use kernel::ffi::{
 use kernel::fs::File;
 use kernel::module::this_module;
 use kernel::prelude::*;
-use kernel::str::CString;
+use kernel::sync::atomic::{
+    Acquire,
+    Atomic,
+    Relaxed,
+    Release, //
+};
 use kernel::sync::poll::PollTable;
 use kernel::sync::{
     Arc,
-    ArcBorrow, //
+    ArcBorrow,
+    Mutex, //
 };
-use kernel::types::{
-    ForeignOwnable,
-    Opaque, //
-};
+use kernel::types::ForeignOwnable;
 use kernel::uaccess::{
     UserPtr,
     UserSlice,
@@ -48,7 +55,7 @@ pub(crate) trait OpenFile: Send + Sync + Sized + 'static {
     /// What the device is of.
     type Subject: Send + Sync + 'static;
 
-    /// The device is opened. A mutex of all such devices is held.
+    /// The device is opened.
     fn open(subject: &Arc<Self::Subject>, file: &File) -> Result<Arc<Self>>;
 
     /// Fills the buffer as far as there is something; how much. 0 is the end.
@@ -67,73 +74,175 @@ pub(crate) trait OpenFile: Send + Sync + Sized + 'static {
     fn close(&self);
 }
 
-/// A registered device: no file is opened on it once this is dropped, while those that are open
-/// stay. Dropped in process context.
+/// Devices that there can be.
+pub(crate) const PLACES: usize = 16;
+
+/// The numbers of all devices of this module, and what each is of.
 #[pin_data(PinnedDrop)]
-pub(crate) struct Device<F: OpenFile> {
+pub(crate) struct Region<F: OpenFile> {
+    major: u32,
+    class: NonNull<bindings::class>,
     #[pin]
-    misc: Opaque<bindings::miscdevice>,
-    subject: Arc<F::Subject>,
-    _name: CString,
-    _place: CString,
+    subjects: Mutex<[Option<Arc<F::Subject>>; PLACES]>,
 }
 
-// SAFETY: What is in it can be used by all threads; the device is its registration's own.
-unsafe impl<F: OpenFile> Send for Device<F> {}
+// SAFETY: Classes and numbers may be used by any thread; the rest has a lock.
+unsafe impl<F: OpenFile> Send for Region<F> {}
 // SAFETY: As above.
-unsafe impl<F: OpenFile> Sync for Device<F> {}
+unsafe impl<F: OpenFile> Sync for Region<F> {}
 
-impl<F: OpenFile> Device<F> {
-    /// Registers a device of this name, which the kernel shows at `place` in `/dev`. Process context.
-    /// EEXIST, ENOMEM, EBUSY when there are no more numbers.
-    pub(crate) fn register(
-        name: CString,
-        place: CString,
-        mode: u16,
-        subject: Arc<F::Subject>,
-    ) -> Result<Pin<KBox<Self>>> {
-        let (name_at, place_at) = (name.as_char_ptr(), place.as_char_ptr());
-        KBox::try_pin_init(
-            // What an opener looks at comes first: the device can be opened before `misc_register` returns.
-            try_pin_init!(Self {
-                subject,
-                _name: name,
-                _place: place,
-                misc <- Opaque::try_ffi_init(move |slot: *mut bindings::miscdevice| {
-                    let misc = describe::<F>(name_at, place_at, mode);
-                    // SAFETY: The slot is memory for it.
-                    unsafe { slot.write(misc) };
-                    // SAFETY: What it points to lives until it is deregistered: the names in this
-                    // object, the table for ever.
-                    to_result(unsafe { bindings::misc_register(slot) })
+/// The one region that this module has, for `open`, which is told a number only; or 0.
+static REGION: Atomic<usize> = Atomic::new(0);
+/// Rights of the devices.
+static MODE: Atomic<u32> = Atomic::new(0);
+
+impl<F: OpenFile> Region<F> {
+    /// Takes numbers for devices of a name, which have these rights. The module makes one. Process
+    /// context. EBUSY, ENOMEM.
+    pub(crate) fn new(name: &'static CStr, mode: u16) -> Result<Arc<Self>> {
+        MODE.store(mode.into(), Relaxed);
+        // SAFETY: The name lives for ever.
+        let class = from_err_ptr(unsafe { bindings::class_create(name.as_char_ptr()) })?;
+        // SAFETY: The class is new, and has no device yet that could be asked about.
+        unsafe { (*class).devnode = Some(devnode) };
+        // SAFETY: Name and table live for ever. What `open` needs is set before there is a device.
+        let major = unsafe {
+            bindings::__register_chrdev(
+                0,
+                0,
+                PLACES as c_uint,
+                name.as_char_ptr(),
+                &Table::<F>::OPERATIONS,
+            )
+        };
+        let region = to_result(major).and_then(|()| {
+            let class = NonNull::new(class).ok_or(ENOMEM)?;
+            Arc::pin_init(
+                pin_init!(Self {
+                    // It is no error, and so not negative.
+                    major: major as u32,
+                    class,
+                    subjects <- kernel::new_mutex!([const { None }; PLACES], "vcons:subjects"),
                 }),
-            }? Error),
-            GFP_KERNEL,
-        )
+                GFP_KERNEL,
+            )
+        });
+        match &region {
+            Ok(region) => REGION.store(Arc::as_ptr(region) as usize, Release),
+            Err(_) => {
+                if major >= 0 {
+                    // SAFETY: It was registered above, and nothing has the numbers.
+                    unsafe {
+                        bindings::__unregister_chrdev(
+                            major as c_uint,
+                            0,
+                            PLACES as c_uint,
+                            name.as_char_ptr(),
+                        )
+                    };
+                }
+                // SAFETY: It was made above, and has no devices.
+                unsafe { bindings::class_destroy(class) };
+            }
+        }
+        region
     }
-}
 
-fn describe<F: OpenFile>(
-    name: *const c_char,
-    place: *const c_char,
-    mode: u16,
-) -> bindings::miscdevice {
-    bindings::miscdevice {
-        minor: bindings::MISC_DYNAMIC_MINOR as c_int,
-        name,
-        nodename: place,
-        mode,
-        fops: &Table::<F>::OPERATIONS,
-        ..pin_init::zeroed()
+    fn number(&self, place: usize) -> bindings::dev_t {
+        // As MKDEV of include/linux/kdev_t.h has it.
+        (self.major << 20) | place as u32
+    }
+
+    fn subject(&self, place: usize) -> Option<Arc<F::Subject>> {
+        self.subjects.lock().get(place)?.clone()
     }
 }
 
 #[pinned_drop]
-impl<F: OpenFile> PinnedDrop for Device<F> {
+impl<F: OpenFile> PinnedDrop for Region<F> {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: It is registered, since there is no other way to make one; once, here.
-        unsafe { bindings::misc_deregister(self.misc.get()) };
+        // SAFETY: The numbers were registered by `new`. No file is open on them: one keeps the module,
+        // and devices keep this.
+        unsafe {
+            bindings::__unregister_chrdev(self.major, 0, PLACES as c_uint, c"vcons".as_char_ptr())
+        };
+        REGION.store(0, Release);
+        // SAFETY: `new` made it; devices of it keep this.
+        unsafe { bindings::class_destroy(self.class.as_ptr()) };
     }
+}
+
+/// A device: no file is opened on it once this is dropped, while those that are open stay. Dropped in
+/// process context.
+pub(crate) struct Device<F: OpenFile> {
+    region: Arc<Region<F>>,
+    place: usize,
+}
+
+impl<F: OpenFile> Device<F> {
+    /// Makes a device, which the kernel shows under its name in `/dev`; `!` stands for `/` there. Process
+    /// context. EBUSY the place is taken, EEXIST the name is, EINVAL there is no such place, ENOMEM.
+    pub(crate) fn new(
+        region: &Arc<Region<F>>,
+        place: usize,
+        name: &CStr,
+        subject: Arc<F::Subject>,
+    ) -> Result<Self> {
+        let mut subjects = region.subjects.lock();
+        let taken = subjects.get_mut(place).ok_or(EINVAL)?;
+        if taken.is_some() {
+            return Err(EBUSY);
+        }
+        *taken = Some(subject);
+        drop(subjects);
+        // From here on dropping it clears the place.
+        let device = Self {
+            region: region.clone(),
+            place,
+        };
+        // SAFETY: The class lives; the name has no format of its own, and is copied.
+        let made = from_err_ptr(unsafe {
+            bindings::device_create(
+                region.class.as_ptr(),
+                core::ptr::null_mut(),
+                region.number(place),
+                core::ptr::null_mut(),
+                c"%s".as_char_ptr(),
+                name.as_char_ptr(),
+            )
+        });
+        made?;
+        Ok(device)
+    }
+}
+
+impl<F: OpenFile> Drop for Device<F> {
+    fn drop(&mut self) {
+        // SAFETY: The class lives; where there is no device of the number, nothing happens.
+        unsafe {
+            bindings::device_destroy(self.region.class.as_ptr(), self.region.number(self.place))
+        };
+        let mut subjects = self.region.subjects.lock();
+        let subject = subjects.get_mut(self.place).and_then(Option::take);
+        drop(subjects);
+        drop(subject);
+    }
+}
+
+/// Tells the rights of a device that is new.
+///
+/// # Safety
+///
+/// `mode` is null or points to a number.
+unsafe extern "C" fn devnode(
+    _device: *const bindings::device,
+    mode: *mut bindings::umode_t,
+) -> *mut c_char {
+    if !mode.is_null() {
+        // SAFETY: By this function's conditions.
+        unsafe { *mode = MODE.load(Relaxed) as bindings::umode_t };
+    }
+    core::ptr::null_mut()
 }
 
 struct Table<F>(PhantomData<F>);
@@ -153,15 +262,19 @@ impl<F: OpenFile> Table<F> {
     /// # Safety
     ///
     /// The file is being opened, on a device of this kind.
-    unsafe extern "C" fn open(_inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
-        // SAFETY: `misc_open` has put the device there, and keeps it registered meanwhile.
-        let misc = unsafe { (*file).private_data }.cast::<u8>();
-        let device = misc
-            .wrapping_sub(offset_of!(Device<F>, misc))
-            .cast::<Device<F>>();
-        // SAFETY: All devices with this table are in such an object, and the file is the caller's.
-        let (subject, opened) = unsafe { (&(*device).subject, File::from_raw_file(file)) };
-        match F::open(subject, opened) {
+    unsafe extern "C" fn open(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
+        // SAFETY: By this function's conditions. The number's lower 20 bits say which device it is.
+        let place = unsafe { (*inode).i_rdev } & 0xf_ffff;
+        let region = REGION.load(Acquire) as *const Region<F>;
+        // SAFETY: The region that has these numbers is the only one, and lives until they are given
+        // back; this file keeps the module meanwhile, which gives them back when it is removed.
+        let subject = unsafe { region.as_ref() }.and_then(|region| region.subject(place as usize));
+        // SAFETY: The file is the caller's.
+        let opened = unsafe { File::from_raw_file(file) };
+        let result = subject
+            .ok_or(ENODEV)
+            .and_then(|subject| F::open(&subject, opened));
+        match result {
             Ok(open) => {
                 // SAFETY: Who opens a file may say what belongs to it.
                 unsafe { (*file).private_data = open.into_foreign().cast() };

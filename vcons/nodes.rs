@@ -4,7 +4,10 @@
 
 #![deny(unsafe_code)]
 
-use crate::chardev::Device;
+use crate::chardev::{
+    Device,
+    Region, //
+};
 use crate::file::{
     ConsoleFile,
     Subject, //
@@ -44,23 +47,23 @@ impl Place {
 
 struct Node {
     place: Place,
-    _device: Pin<KBox<Device<ConsoleFile>>>,
+    _device: Device<ConsoleFile>,
 }
 
 /// The devices that there are.
 pub(crate) struct Nodes {
     viewers: Arc<Viewers>,
-    mode: u16,
+    region: Arc<Region<ConsoleFile>>,
     nodes: KVec<Node>,
     /// What the registry of bridges has counted when it was looked at.
     seen: Option<u64>,
 }
 
 impl Nodes {
-    pub(crate) fn new(viewers: Arc<Viewers>, mode: u16) -> Self {
+    pub(crate) fn new(viewers: Arc<Viewers>, region: Arc<Region<ConsoleFile>>) -> Self {
         Self {
             viewers,
-            mode,
+            region,
             nodes: KVec::new(),
             seen: None,
         }
@@ -108,19 +111,10 @@ impl Nodes {
             viewers: self.viewers.clone(),
         };
         let called = VnodeName::from_field(&name).ok();
-        let (device, place) = match called.as_ref().map(VnodeName::as_str) {
-            Some(called) => (
-                CString::try_from_fmt(fmt!("vcons-{called}"))?,
-                CString::try_from_fmt(fmt!("vcons/{called}"))?,
-            ),
-            None if vnode.is_root() => (
-                CString::try_from_fmt(fmt!("vcons-root"))?,
-                CString::try_from_fmt(fmt!("vcons/root"))?,
-            ),
-            None => (
-                CString::try_from_fmt(fmt!("vcons-{}", vnode.number()))?,
-                CString::try_from_fmt(fmt!("vcons/{}", vnode.number()))?,
-            ),
+        let called = match called.as_ref().map(VnodeName::as_str) {
+            Some(called) => CString::try_from_fmt(fmt!("vcons!{called}"))?,
+            None if vnode.is_root() => CString::try_from_fmt(fmt!("vcons!root"))?,
+            None => CString::try_from_fmt(fmt!("vcons!{}", vnode.number()))?,
         };
         let subject = Arc::new(subject, GFP_KERNEL)?;
         let node = Node {
@@ -129,7 +123,7 @@ impl Nodes {
                 id: entry.id,
                 name,
             },
-            _device: Device::register(device, place, self.mode, subject)?,
+            _device: Device::new(&self.region, vnode.index(), &called, subject)?,
         };
         self.nodes.push(node, GFP_KERNEL)?;
         Ok(())

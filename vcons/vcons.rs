@@ -25,6 +25,7 @@ use adeos_proto::vcons::request::{
     SERVICE, //
 };
 use attendant::Attendant;
+use chardev::Region;
 use console::{
     Console,
     Use, //
@@ -113,7 +114,8 @@ impl kernel::Module for Vcons {
         };
         let console = Console::new(c"vcons", how, speaker, tty.clone())?;
         let viewers = Viewers::new(core.clone(), keeper.clone())?;
-        let nodes = Nodes::new(viewers.clone(), module_parameters::mode.value());
+        let region = Region::new(c"vcons", module_parameters::mode.value())?;
+        let nodes = Nodes::new(viewers.clone(), region);
         let attendant = Attendant::new(core.clone(), news, tty.clone(), viewers, keeper, nodes)?;
         let files = Scope::dir(attendant.clone(), c"vcons", |attendant, dir| {
             dir.read_callback_file(c"consoles", attendant, &show);
