@@ -196,9 +196,7 @@ impl Session<'_> {
                 self.resize();
             }
             if !ended.is_empty() {
-                // The vnode's programs are to know that nobody sits there any more.
-                let _ = self.node.hang_up();
-                return Ok(End::HungUp);
+                return Ok(self.hang_up());
             }
             if !typed.is_empty() {
                 if let Some(end) = self.type_on(&mut escape)? {
@@ -282,9 +280,13 @@ impl Session<'_> {
     fn type_on(&mut self, escape: &mut Escape) -> Result<Option<End>> {
         let mut piece = [0; PIECE];
         let count = match io::stdin().lock().read(&mut piece) {
-            Ok(0) => return Ok(Some(End::Left)),
+            // The terminal has gone.
+            Ok(0) => return Ok(Some(self.hang_up())),
             Ok(count) => count,
             Err(error) if is_later(&error) => return Ok(None),
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::IO) => {
+                return Ok(Some(self.hang_up()));
+            }
             Err(error) => return Err(error).context(|| "standard input".into()),
         };
         for byte in piece.get(..count).unwrap_or_default() {
@@ -302,6 +304,12 @@ impl Session<'_> {
         }
         self.send()?;
         Ok(None)
+    }
+
+    /// The vnode's programs are to know that nobody sits there any more; unless somebody else types.
+    fn hang_up(&self) -> End {
+        let _ = self.node.hang_up();
+        End::HungUp
     }
 
     fn obey(&mut self, command: Command) -> Result<Option<End>> {

@@ -224,6 +224,19 @@ fn a_limit_of_restarts_is_a_number_and_limits_some() {
 }
 
 #[test]
+fn a_console_is_for_vnodes_of_the_file() {
+    for good in ["b", "b:w", "none"] {
+        let text = with("\"1\"", &format!("\"1\"\nconsole = \"{good}\""));
+        assert!(findings(&text).is_empty(), "{good}: {:?}", findings(&text));
+    }
+    let text = with("\"1\"", "\"1\"\nconsole = \"b, c:w\"");
+    assert_eq!(codes(&text), ["no-guest"]);
+    assert_eq!(underlined(&text), ["\"b, c:w\""]);
+    let text = with("\"1\"", "\"1\"\nconsole = \"b:x\"");
+    assert_eq!(codes(&text), ["console"]);
+}
+
+#[test]
 fn a_number_without_quotes_is_told_how_to_be_written() {
     let found = findings(&with("cpus = \"1\"", "cpus = 1"));
     assert_eq!(found.len(), 1, "{found:?}");
