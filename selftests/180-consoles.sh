@@ -3,7 +3,7 @@
 # Consoles: each vnode's is a terminal to its own programs, and whoever may, in whatever vnode, reads
 # it and types into it. docs/vcons.md is cited as VC-n.
 #
-# cluster: --cpus 4 --memory 2G --config /dev/null --timeout 300
+# cluster: --cpus 5 --memory 2G --config /dev/null --timeout 300
 # cargo: pty
 
 # shellcheck disable=SC2317 # Functions are called by check as well.
@@ -106,6 +106,32 @@ pause 500
 send \x1c
 expect #
 send echo a\x13\r
+send ~.
+wait
+END
+}
+
+# Who only looks, or keeps a log, sees the same.
+others_look() {
+    check 'somebody looks, and keeps a log' pty --timeout $((15 * slow)) vnode console one --no-input --log /tmp/log <<'END'
+expect /root #
+END
+    check 'the log has what was shown' grep -q '/root #' /tmp/log
+    vnode console --all >/tmp/all
+    check 'all consoles are printed side by side' grep -q '^one| .*Linux version' /tmp/all
+    # Whose terminal goes away hangs up.
+    check 'a terminal goes away' types one <<'END'
+expect ~. leaves
+send \r
+expect /root #
+close
+pause 1000
+END
+    check 'and the vnode asks who comes' eventually 10 shows_late one 'one login: $'
+    check 'somebody logs in again' types one <<'END'
+expect ~. leaves
+send root\r
+expect /root #
 send ~.
 wait
 END
@@ -315,7 +341,7 @@ has_ended() {
 
 # Nobody sees a console who is not allowed to, and types into it (BR-30, VC-4).
 others_need_leave() {
-    check 'another vnode starts' start two --cpus 2 --memory $((small + 32))M
+    check 'another vnode starts' start two --cpus 2-3 --memory $((small + 32))M
     check 'and has its own console' on two test -c /dev/vcons/two
     refuses 'No such' 'but not that of others' on two ls /dev/vcons/one
     check 'it may look' vnode console one --allow two
@@ -336,12 +362,18 @@ others_need_leave() {
     check 'and what it says is seen' eventually 5 on one sh -c 'vnode console root --terminal | grep -q "to all who look"'
     check 'nobody may any more' vnode console one --allow none
     check 'then it has gone' eventually 5 on two test ! -e /dev/vcons/one
-    check 'what is open while its vnode dies harms nobody' vnode kill two
+    # A program of one of its CPUs writes while the other one panics.
+    on two sh -c 'dmesg -n 8; yes >/dev/vcons0' >/dev/null 2>&1 &
+    check 'it says very much' eventually 5 shows two '^y$'
+    on two sh -c 'echo c >/proc/sysrq-trigger' >/tmp/died 2>&1 &
+    check 'and its panic can be read' eventually 15 shows two 'Kernel panic - not syncing: sysrq'
+    check 'what is open while its vnode goes harms nobody' vnode kill two
 }
 
 # A break makes the next key a magic one, if the vnode is told so; and else is one.
 breaks_are_keys() {
-    check 'a vnode that takes magic keys starts' start keys --cpus 2 --memory $((small + 32))M --append vcons.sysrq=1
+    check 'a vnode that takes magic keys starts' start keys --cpus 4 --memory $((small + 32))M --append 'vcons.sysrq=1 console=vcons0'
+    check 'its console is the one that /dev/console is' on keys grep -q '^vcons0 .*(E*C' /proc/consoles
     check 'and speaks' eventually 10 shows_late keys 'keys login: $'
     check 'a key after a break' types keys <<'END'
 expect ~. leaves
@@ -469,6 +501,7 @@ nothing_is_lost_or_said_twice
 somebody_logs_in
 windows_have_sizes
 an_editor_works
+others_look
 a_flood_comes_out_whole
 a_flood_goes_in_whole
 nobody_has_to_read
