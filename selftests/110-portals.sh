@@ -259,14 +259,14 @@ adds_up() {
 # PO-30, PO-31 and PO-33: there are no more portals than that, and each has one owner at a time.
 exhausted() {
     # The number of consoles is kept for them, and no owner has it here.
-    free=$((64 - 1 - $(on east grep -Evc '^interrupts| owner - ' $portals)))
+    owned=$(on east grep -Evc '^interrupts| owner - ' $portals)
+    free=$((64 - 1 - owned))
     raised=$(counted east 63 held)
     check 'all portals that are free are given out, and no more' tell east exhaust
     is "$(said east exhausts 1)" $free "those are $free"
     is "$(said east exhausts 2)" 0 'PO-32: none gets what was raised for nobody'
     is "$(counted east 63 forgotten)" "$raised" 'which is forgotten'
-    is "$(on east grep -Evc '^interrupts| owner - ' $portals)" $((64 - free)) \
-        'and they are given back'
+    is "$(on east grep -Evc '^interrupts| owner - ' $portals)" "$owned" 'and they are given back'
 }
 
 # PO-30: the receiver's other CPU releases while handlers run, which the first one or a thread does.
