@@ -81,6 +81,7 @@ pub(crate) const PLACES: usize = 16;
 #[pin_data(PinnedDrop)]
 pub(crate) struct Region<F: OpenFile> {
     major: u32,
+    name: &'static CStr,
     class: NonNull<bindings::class>,
     #[pin]
     subjects: Mutex<[Option<Arc<F::Subject>>; PLACES]>,
@@ -121,6 +122,7 @@ impl<F: OpenFile> Region<F> {
                 pin_init!(Self {
                     // It is no error, and so not negative.
                     major: major as u32,
+                    name,
                     class,
                     subjects <- kernel::new_mutex!([const { None }; PLACES], "vcons:subjects"),
                 }),
@@ -164,7 +166,7 @@ impl<F: OpenFile> PinnedDrop for Region<F> {
         // SAFETY: The numbers were registered by `new`. No file is open on them: one keeps the module,
         // and devices keep this.
         unsafe {
-            bindings::__unregister_chrdev(self.major, 0, PLACES as c_uint, c"vcons".as_char_ptr())
+            bindings::__unregister_chrdev(self.major, 0, PLACES as c_uint, self.name.as_char_ptr())
         };
         REGION.store(0, Release);
         // SAFETY: `new` made it; devices of it keep this.

@@ -68,8 +68,8 @@ const LINGER_NS: u64 = 10_000_000_000;
 /// One console.
 struct Console {
     place: Place,
-    /// What its vnode was called when it was made ready for it.
-    name: [u8; 32],
+    /// What its vnode is called, once it has been made ready for that one.
+    name: Option<[u8; 32]>,
     keyboard: Keyboard,
     /// What was published of who may use it.
     rights: Rights,
@@ -144,14 +144,10 @@ impl Keeper {
     /// Sees to it that there is a console for what a vnode is now.
     fn prepare_for(&self, consoles: &mut KVec<Console>, vnode: VnodeId) -> Result {
         let name = self.name(vnode);
-        let is_other = match find(consoles, vnode) {
-            Ok(console) => core::mem::replace(&mut console.name, name) != name,
-            Err(_) => {
-                consoles.push(self.create(vnode)?, GFP_KERNEL)?;
-                true
-            }
-        };
-        if !is_other {
+        if find(consoles, vnode).is_err() {
+            consoles.push(self.create(vnode)?, GFP_KERNEL)?;
+        }
+        if find(consoles, vnode)?.name == Some(name) {
             return Ok(());
         }
         // What another vnode was allowed, and what it has said, is nothing that belongs to this one.
@@ -166,7 +162,10 @@ impl Keeper {
         let console = find(consoles, vnode)?;
         OUTPUT.clear(console.place.window());
         console.attached = (None, 0);
-        console.protect(&self.core, Vnodes::NONE, Vnodes::NONE)
+        console.protect(&self.core, Vnodes::NONE, Vnodes::NONE)?;
+        // Last: after an error before this it is all done again.
+        console.name = Some(name);
+        Ok(())
     }
 
     fn create(&self, vnode: VnodeId) -> Result<Console> {
@@ -201,7 +200,7 @@ impl Keeper {
         keyboard.holder().publish(place.window());
         Ok(Console {
             place,
-            name: self.name(vnode),
+            name: None,
             keyboard,
             rights,
             speaker: None,
@@ -351,7 +350,7 @@ impl Keeper {
     /// What the vnode of a console is called; `None` for one that there is not.
     pub(crate) fn name_of(&self, vnode: VnodeId) -> Option<[u8; 32]> {
         let mut consoles = self.consoles.lock();
-        find(&mut consoles, vnode).ok().map(|console| console.name)
+        find(&mut consoles, vnode).ok()?.name
     }
 
     /// The view of debugfs.
