@@ -144,6 +144,11 @@ impl Keeper {
     /// Sees to it that there is a console for what a vnode is now.
     fn prepare_for(&self, consoles: &mut KVec<Console>, vnode: VnodeId) -> Result {
         let name = self.name(vnode);
+        // One that has come again under another number has left its console there.
+        consoles.retain(|console| {
+            let other = console.place.vnode();
+            other == vnode || console.name != Some(name) || self.name(other) == name
+        });
         if find(consoles, vnode).is_err() {
             consoles.push(self.create(vnode)?, GFP_KERNEL)?;
         }

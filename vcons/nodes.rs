@@ -76,6 +76,10 @@ impl Nodes {
             return;
         }
         self.seen = Some(changes);
+        // A name may have gone from one to another: who has it no more gives it up first.
+        let mut nodes = core::mem::replace(&mut self.nodes, KVec::new());
+        nodes.retain(|node| self.is_wanted(&node.place));
+        self.nodes = nodes;
         for vnode in VnodeId::all() {
             if let Err(error) = self.look_at(vnode) {
                 pr_err!(
@@ -88,25 +92,16 @@ impl Nodes {
     }
 
     fn look_at(&mut self, vnode: VnodeId) -> Result {
-        let key = place::key(vnode)?;
-        let entry = Bridge::published(self.viewers.core(), &key);
-        let wanted = entry.filter(|entry| self.may_read(vnode, entry));
-        let Some(entry) = wanted else {
-            self.nodes.retain(|node| node.place.vnode != vnode);
-            return Ok(());
-        };
-        let name = self.name(vnode);
-        let is_there = |node: &Node| {
-            let place = &node.place;
-            place.vnode == vnode && place.id == entry.id && place.name == name
-        };
-        if self.nodes.iter().any(is_there) {
+        if self.nodes.iter().any(|node| node.place.vnode == vnode) {
             return Ok(());
         }
-        self.nodes.retain(|node| node.place.vnode != vnode);
+        let Some(place) = self.place(vnode)? else {
+            return Ok(());
+        };
+        let Place { id, name, .. } = place;
         let subject = Subject {
             vnode,
-            id: entry.id,
+            id,
             name,
             viewers: self.viewers.clone(),
         };
@@ -118,15 +113,27 @@ impl Nodes {
         };
         let subject = Arc::new(subject, GFP_KERNEL)?;
         let node = Node {
-            place: Place {
-                vnode,
-                id: entry.id,
-                name,
-            },
+            place,
             _device: Device::new(&self.region, vnode.index(), &called, subject)?,
         };
         self.nodes.push(node, GFP_KERNEL)?;
         Ok(())
+    }
+
+    /// The console of a vnode, as it is now, if this kernel may show it.
+    fn place(&self, vnode: VnodeId) -> Result<Option<Place>> {
+        let entry = Bridge::published(self.viewers.core(), &place::key(vnode)?);
+        let entry = entry.filter(|entry| self.may_read(vnode, entry));
+        Ok(entry.map(|entry| Place {
+            vnode,
+            id: entry.id,
+            name: self.name(vnode),
+        }))
+    }
+
+    fn is_wanted(&self, place: &Place) -> bool {
+        let now = self.place(place.vnode).ok().flatten();
+        now.is_some_and(|now| now.id == place.id && now.name == place.name)
     }
 
     /// All of them, in the order of their names.
