@@ -3,9 +3,10 @@
 //! Character devices whose names are made up as they come, and that can be polled.
 //!
 //! The kernel crate's `miscdevice` has neither; and Linux's holds one lock for all of its devices while one
-//! is opened, which takes its time here. C headers: `include/linux/fs.h`, `include/linux/device/class.h`,
+//! is opened, which takes its time here. C headers: `include/linux/fs.h`, `include/linux/device.h`,
 //! `include/linux/poll.h`.
 
+use crate::ffi;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 use kernel::bindings;
@@ -94,18 +95,16 @@ unsafe impl<F: OpenFile> Sync for Region<F> {}
 
 /// The one region that this module has, for `open`, which is told a number only; or 0.
 static REGION: Atomic<usize> = Atomic::new(0);
-/// Rights of the devices.
+/// Rights of the devices; 0 if they follow from whether there is a group.
 static MODE: Atomic<u32> = Atomic::new(0);
 
 impl<F: OpenFile> Region<F> {
-    /// Takes numbers for devices of a name, which have these rights. The module makes one. Process
-    /// context. EBUSY, ENOMEM.
+    /// Takes numbers for devices of a name, which have these rights; with 0 those that [`group`] has may
+    /// do what root may. The module makes one. Process context. EBUSY, ENOMEM.
     pub(crate) fn new(name: &'static CStr, mode: u16) -> Result<Arc<Self>> {
         MODE.store(mode.into(), Relaxed);
         // SAFETY: The name lives for ever.
         let class = from_err_ptr(unsafe { bindings::class_create(name.as_char_ptr()) })?;
-        // SAFETY: The class is new, and has no device yet that could be asked about.
-        unsafe { (*class).devnode = Some(devnode) };
         // SAFETY: Name and table live for ever. What `open` needs is set before there is a device.
         let major = unsafe {
             bindings::__register_chrdev(
@@ -155,6 +154,31 @@ impl<F: OpenFile> Region<F> {
         (self.major << 20) | place as u32
     }
 
+    /// Adds a device to the kernel's: `device_create` does this as well, but cannot say whose it is.
+    fn add(&self, place: usize, name: &CStr) -> Result {
+        let device = KBox::init(pin_init::init_zeroed::<bindings::device>(), GFP_KERNEL)?;
+        let device = KBox::into_raw(device);
+        // SAFETY: It is new, and stays where it is. From here on the last reference frees it.
+        unsafe { bindings::device_initialize(device) };
+        // SAFETY: Nobody else knows it yet; the class lives longer.
+        unsafe {
+            (*device).class = self.class.as_ptr();
+            (*device).type_ = &KIND;
+            (*device).devt = self.number(place);
+        }
+        // SAFETY: It is initialised; the name has no format of its own, and is copied.
+        let named =
+            unsafe { bindings::dev_set_name(device, c"%s".as_char_ptr(), name.as_char_ptr()) };
+        // SAFETY: It is initialised, and is added once.
+        let added =
+            to_result(named).and_then(|()| to_result(unsafe { bindings::device_add(device) }));
+        if added.is_err() {
+            // SAFETY: This is the only reference.
+            unsafe { bindings::put_device(device) };
+        }
+        added
+    }
+
     fn subject(&self, place: usize) -> Option<Arc<F::Subject>> {
         self.subjects.lock().get(place)?.clone()
     }
@@ -202,18 +226,7 @@ impl<F: OpenFile> Device<F> {
             region: region.clone(),
             place,
         };
-        // SAFETY: The class lives; the name has no format of its own, and is copied.
-        let made = from_err_ptr(unsafe {
-            bindings::device_create(
-                region.class.as_ptr(),
-                core::ptr::null_mut(),
-                region.number(place),
-                core::ptr::null_mut(),
-                c"%s".as_char_ptr(),
-                name.as_char_ptr(),
-            )
-        });
-        made?;
+        region.add(place, name)?;
         Ok(device)
     }
 }
@@ -231,20 +244,55 @@ impl<F: OpenFile> Drop for Device<F> {
     }
 }
 
-/// Tells the rights of a device that is new.
+/// The group that new devices are of; 0 for root's.
+pub(crate) fn group() -> u32 {
+    // SAFETY: It may be called in any context.
+    unsafe { ffi::adeos_parameter_group() }
+}
+
+/// What the devices have in common.
+const KIND: bindings::device_type = bindings::device_type {
+    devnode: Some(devnode),
+    release: Some(release),
+    ..pin_init::zeroed()
+};
+
+/// Tells whose a device that is new is, and the rights.
 ///
 /// # Safety
 ///
-/// `mode` is null or points to a number.
+/// `mode` and `gid` are null or point to one.
 unsafe extern "C" fn devnode(
     _device: *const bindings::device,
     mode: *mut bindings::umode_t,
+    _uid: *mut bindings::kuid_t,
+    gid: *mut bindings::kgid_t,
 ) -> *mut c_char {
-    if !mode.is_null() {
-        // SAFETY: By this function's conditions.
-        unsafe { *mode = MODE.load(Relaxed) as bindings::umode_t };
+    let group = group();
+    let rights = match MODE.load(Relaxed) {
+        0 if group == 0 => 0o600,
+        0 => 0o660,
+        given => given,
+    };
+    // SAFETY: By this function's conditions.
+    if let Some(mode) = unsafe { mode.as_mut() } {
+        *mode = rights as bindings::umode_t;
+    }
+    // SAFETY: By this function's conditions.
+    if let Some(gid) = unsafe { gid.as_mut() } {
+        gid.val = group;
     }
     core::ptr::null_mut()
+}
+
+/// Frees a device.
+///
+/// # Safety
+///
+/// It is one of [`Region::add`]'s, and nobody has it any more.
+unsafe extern "C" fn release(device: *mut bindings::device) {
+    // SAFETY: By this function's conditions; it came out of a box.
+    drop(unsafe { KBox::from_raw(device) });
 }
 
 struct Table<F>(PhantomData<F>);

@@ -87,6 +87,8 @@ extern "C" {
     pub(crate) fn adeos_nbcon_in_panic() -> bool;
     pub(crate) fn adeos_nbcon_in_nmi() -> bool;
 
+    pub(crate) fn adeos_parameter_group() -> u32;
+
     pub(crate) fn adeos_ldisc_register(
         name: *const c_char,
         number: i32,

@@ -5,6 +5,7 @@
 #![deny(unsafe_code)]
 
 use crate::chardev::{
+    self,
     Device,
     Region, //
 };
@@ -57,6 +58,8 @@ pub(crate) struct Nodes {
     nodes: KVec<Node>,
     /// What the registry of bridges has counted when it was looked at.
     seen: Option<u64>,
+    /// Whose they are.
+    group: u32,
 }
 
 impl Nodes {
@@ -66,16 +69,23 @@ impl Nodes {
             region,
             nodes: KVec::new(),
             seen: None,
+            group: 0,
         }
     }
 
     /// Looks which consoles there are now. Process context.
     pub(crate) fn look(&mut self, has_changed: bool) {
         let changes = entry::changes(&self.viewers.core().control().registry());
-        if self.seen == Some(changes) && !has_changed {
+        let group = chardev::group();
+        if self.seen == Some(changes) && self.group == group && !has_changed {
             return;
         }
         self.seen = Some(changes);
+        if self.group != group {
+            // Whose a device is it is told when it is made.
+            self.group = group;
+            self.nodes.clear();
+        }
         // A name may have gone from one to another: who has it no more gives it up first.
         let mut nodes = core::mem::replace(&mut self.nodes, KVec::new());
         nodes.retain(|node| self.is_wanted(&node.place));

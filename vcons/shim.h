@@ -65,4 +65,7 @@ size_t adeos_line_write(struct tty_struct *tty, const u8 *bytes, size_t count);
 void adeos_line_unthrottle(struct tty_struct *tty);
 void adeos_line_window(struct tty_struct *tty, u16 window[4]);
 
+/* The group of the devices in /dev/vcons, which can be changed at any time. */
+u32 adeos_parameter_group(void);
+
 #endif

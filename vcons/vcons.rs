@@ -66,8 +66,8 @@ module! {
     license: "GPL",
     params: {
         mode: u16 {
-            default: 0o600,
-            description: "Rights of the devices in /dev/vcons, octal with a leading 0",
+            default: 0,
+            description: "Rights of the devices in /dev/vcons, octal with a leading 0 (default: 0600, with a group 0660)",
         },
         sysrq: bool {
             default: false,
