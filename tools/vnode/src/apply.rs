@@ -11,12 +11,12 @@ mod plan;
 
 use std::path::Path;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde::Serialize;
 
 use crate::cli::{ApplyArgs, BootArgs};
-use crate::console::{allow, node};
+use crate::console::sharing::{self, Sharing};
 use crate::device::Kmb;
 use crate::failure::{Failure, Result};
 use crate::finding::Source;
@@ -31,8 +31,8 @@ pub(crate) use plan::{Action, OnDifference, Plan};
 
 /// Applies the file that the command line names.
 pub(crate) fn run(args: &ApplyArgs) -> Result<()> {
-    let wanted = wanted(&args.file)?;
-    let settings = wanted.into_iter().map(|(settings, _)| settings).collect();
+    let Aim { vnodes, sharing } = wanted(&args.file)?;
+    let settings = vnodes.into_iter().map(|(settings, _)| settings).collect();
     let kmb = Kmb::open()?;
     let plan = Plan::make(&kmb, settings, OnDifference::new(args.replace))?;
     if args.dry_run {
@@ -43,9 +43,10 @@ pub(crate) fn run(args: &ApplyArgs) -> Result<()> {
         return Ok(());
     }
 
+    sharing.set_group()?;
     let mut done = carry_out(&kmb, &plan, args);
     if done.is_ok() && !args.boot.no_wait {
-        done = share_consoles(&args.file);
+        done = share_consoles(&kmb, &sharing);
     }
     if args.boot.json {
         let reports: Vec<_> = Vnode::all(&kmb)?.iter().map(Vnode::report).collect();
@@ -54,8 +55,16 @@ pub(crate) fn run(args: &ApplyArgs) -> Result<()> {
     done
 }
 
-/// What a file asks for, and on what terms that is restarted; fails with all that the linter finds.
-pub(crate) fn wanted(file: &Path) -> Result<Vec<(Settings, Terms)>> {
+/// What a file asks for.
+pub(crate) struct Aim {
+    /// The vnodes, and on what terms they are restarted.
+    pub(crate) vnodes: Vec<(Settings, Terms)>,
+    /// Who may use their consoles.
+    pub(crate) sharing: Sharing,
+}
+
+/// What a file asks for; fails with all that the linter finds.
+pub(crate) fn wanted(file: &Path) -> Result<Aim> {
     let text = lint::read(file)?;
     let folder = lint::folder(file);
     let (cluster, findings) = lint::lint(&text, folder);
@@ -73,43 +82,23 @@ pub(crate) fn wanted(file: &Path) -> Result<Vec<(Settings, Terms)>> {
         let settings = vnode.settings(folder).transpose()?;
         Some(settings.map(|settings| (settings, vnode.terms())))
     });
-    settings.collect()
+    Ok(Aim {
+        vnodes: settings.collect::<Result<_>>()?,
+        sharing: Sharing::of(&cluster)?,
+    })
 }
 
-/// How long the console of a vnode that runs may take to come.
-const CONSOLE: Duration = Duration::from_secs(5);
-
-/// Says who may use whose console, as a file has it.
-fn share_consoles(file: &Path) -> Result<()> {
-    let text = lint::read(file)?;
-    let (cluster, _) = lint::lint(&text, lint::folder(file));
-    for vnode in &cluster.vnodes {
-        let (Some(name), Some(guests)) = (&vnode.name, &vnode.console) else {
-            continue;
-        };
-        let (name, guests) = (&name.value, &guests.value);
-        if await_console(name) {
-            allow::run(name, guests)?;
-        } else {
-            say::warning(&format!(
-                "{name} has no console that others could use: vcons.ko is not loaded there, or not in the root"
-            ));
+/// Says who may use consoles, and waits for those that have not come yet.
+fn share_consoles(kmb: &Kmb, sharing: &Sharing) -> Result<()> {
+    let began = Instant::now();
+    loop {
+        let missing = sharing.carry_out(kmb)?;
+        if missing.is_empty() || !Sharing::is_worth_waiting(began.elapsed()) {
+            Sharing::warn_of(&missing);
+            return Ok(());
         }
+        thread::sleep(sharing::PAUSE);
     }
-    Ok(())
-}
-
-/// Waits for a console; whether it has come.
-fn await_console(name: &str) -> bool {
-    let end = Instant::now() + CONSOLE;
-    while !node::exists(name) {
-        // Without any there will be none.
-        if node::names().is_empty() || Instant::now() >= end {
-            return false;
-        }
-        thread::sleep(Duration::from_millis(50));
-    }
-    true
 }
 
 /// Fails with all that is in the way of a plan.

@@ -46,6 +46,8 @@ pub(crate) struct Wanted {
     pub(crate) restart: Option<Value<Policy>>,
     pub(crate) restart_limit: Option<Value<u32>>,
     pub(crate) console: Option<Value<Guests>>,
+    /// Only the root has one.
+    pub(crate) console_group: Option<Value<String>>,
     /// Keys that stand there, but wrongly: they are not missing as well.
     pub(crate) wrong: Vec<&'static str>,
 }
@@ -55,6 +57,8 @@ pub(crate) struct Wanted {
 pub(crate) struct Cluster {
     /// CPUs that the root keeps, besides CPU 0.
     pub(crate) root_cpus: Option<Value<CpuSet>>,
+    /// The group that may use consoles in the root, as root may; a name or a number.
+    pub(crate) console_group: Option<Value<String>>,
     /// The vnodes, in the file's order, defaults filled in.
     pub(crate) vnodes: Vec<Wanted>,
 }
@@ -86,7 +90,7 @@ const DEFAULT_KEYS: [&str; 8] = [
     "restart-limit",
 ];
 /// Keys of `[root]`.
-const ROOT_KEYS: [&str; 1] = ["cpus"];
+const ROOT_KEYS: [&str; 2] = ["cpus", "console-group"];
 /// Values of `placement`.
 const PLACEMENTS: [Placement; 3] = [Placement::Any, Placement::Below4g, Placement::Above4g];
 /// Values of `entry`.
@@ -115,7 +119,9 @@ impl Cluster {
                     defaults = read_keys(table, "[defaults]", &DEFAULT_KEYS, findings);
                 }
                 ("root", DeValue::Table(table)) => {
-                    cluster.root_cpus = read_keys(table, "[root]", &ROOT_KEYS, findings).cpus;
+                    let root = read_keys(table, "[root]", &ROOT_KEYS, findings);
+                    cluster.root_cpus = root.cpus;
+                    cluster.console_group = root.console_group;
                 }
                 ("vnode", DeValue::Array(array)) => {
                     let vnodes = array.iter().filter_map(|value| read_vnode(value, findings));
@@ -303,6 +309,7 @@ impl Wanted {
             "restart" => self.restart = at(span, choose(text, &Policy::ALL, Policy::word)?),
             "restart-limit" => self.restart_limit = at(span, limits::parse_restarts(text)?),
             "console" => self.console = at(span, Guests::parse(text)?),
+            "console-group" => self.console_group = at(span, limits::parse_group(text)?),
             _ => return Err(format!("`{key}` is no key")),
         }
         Ok(())
@@ -317,6 +324,7 @@ fn at<T>(span: Range<usize>, value: T) -> Option<Value<T>> {
 fn key_code(key: &str) -> &'static str {
     VNODE_KEYS
         .iter()
+        .chain(&ROOT_KEYS)
         .find(|known| **known == key)
         .copied()
         .unwrap_or("value")

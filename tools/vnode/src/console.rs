@@ -11,6 +11,7 @@ pub(crate) mod allow;
 mod attach;
 pub(crate) mod node;
 mod serve;
+pub(crate) mod sharing;
 mod terminal;
 
 use std::io::{self, IsTerminal, Write};

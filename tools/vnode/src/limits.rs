@@ -75,9 +75,28 @@ pub(crate) fn parse_restarts(text: &str) -> Result<u32, String> {
     }
 }
 
+/// Checks a name or number of a group. Whether there is one is for the machine to say.
+pub(crate) fn parse_group(text: &str) -> Result<String, String> {
+    let is_odd = |c: char| c == ':' || !c.is_ascii_graphic();
+    if text.is_empty() || text.contains(is_odd) {
+        return Err(format!(
+            "`{text}` is no group: write its name, as /etc/group has it, or its number"
+        ));
+    }
+    Ok(text.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_group_is_a_word() {
+        assert_eq!(parse_group("dialout").unwrap(), "dialout");
+        for wrong in ["", "a:b", "a b", "caf\u{e9}"] {
+            assert!(parse_group(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn a_command_line_is_printable_and_bounded() {

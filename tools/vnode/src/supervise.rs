@@ -15,11 +15,13 @@ use std::process;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use crate::apply::{self, Action as Planned, OnDifference, Plan};
+use crate::apply::{self, Action as Planned, Aim, OnDifference, Plan};
 use crate::cli::SuperviseArgs;
+use crate::console::sharing::{self, Sharing};
 use crate::device::Kmb;
 use crate::failure::{Failure, Result};
 use crate::policy::{self, Action, Terms, Time};
+use crate::say;
 use crate::settings::{self, Settings};
 use crate::vnode::{self, Vnode};
 use event::{Event, Form};
@@ -29,7 +31,7 @@ use watched::Watched;
 
 /// Supervises the vnodes of the file that the command line names, until a signal comes.
 pub(crate) fn run(args: &SuperviseArgs) -> Result<()> {
-    let wanted = apply::wanted(&args.file)?;
+    let Aim { vnodes, sharing } = apply::wanted(&args.file)?;
     let kmb = Kmb::open()?;
     let _only = Only::new(settings::notes()?)?;
     let inbox = inbox::open()?;
@@ -38,8 +40,11 @@ pub(crate) fn run(args: &SuperviseArgs) -> Result<()> {
         args,
         form: if args.json { Form::Json } else { Form::Text },
         watches: Vec::new(),
+        sharing,
+        sharing_since: None,
     };
-    supervisor.watches = supervisor.plan(wanted)?;
+    supervisor.watches = supervisor.plan(vnodes)?;
+    supervisor.sharing.set_group()?;
     supervisor.tell(&Event::Supervising {
         pid: process::id(),
         file: &args.file,
@@ -54,6 +59,10 @@ struct Supervisor<'a> {
     form: Form,
     /// The vnodes of the file; those that the file made us start first, in their order.
     watches: Vec<Watched>,
+    /// Who may use consoles.
+    sharing: Sharing,
+    /// Since when that has to be said: consoles that are to come are waited for.
+    sharing_since: Option<Time>,
 }
 
 /// Whether the supervisor is done.
@@ -72,6 +81,7 @@ impl Supervisor<'_> {
                 }
             }
             self.look()?;
+            self.share();
             if self.start_one()? {
                 continue;
             }
@@ -105,8 +115,10 @@ impl Supervisor<'_> {
     /// How long nothing is to be done; for ever if there is no time for that.
     fn patience(&self) -> Option<Duration> {
         let waiting = self.watches.iter().filter(|watch| !watch.is_held);
-        let due = waiting.filter_map(|watch| watch.restarts.due()).min()?;
-        Some(due.saturating_sub(now()))
+        let due = waiting.filter_map(|watch| watch.restarts.due()).min();
+        let start = due.map(|due| due.saturating_sub(now()));
+        let console = self.sharing_since.map(|_| sharing::PAUSE);
+        start.into_iter().chain(console).min()
     }
 
     /// Looks at all vnodes, and decides about those that have ended.
@@ -114,9 +126,32 @@ impl Supervisor<'_> {
         let all = Vnode::all(&self.kmb)?;
         for watch in &mut self.watches {
             let vnode = all.iter().find(|vnode| watch.is_called(vnode.name()));
+            let before = watch.ready();
             watch.look(vnode, self.form);
+            if watch.ready() != before {
+                // Its console is another one, and those of others know it by its number.
+                self.sharing_since = Some(now());
+            }
         }
         Ok(())
+    }
+
+    /// Says who may use consoles, as long as there is one to come. What fails is no reason to leave the
+    /// vnodes alone.
+    fn share(&mut self) {
+        let Some(since) = self.sharing_since else {
+            return;
+        };
+        let shared = self.sharing.carry_out(&self.kmb);
+        let is_done = shared.as_ref().is_ok_and(Vec::is_empty);
+        if !is_done && Sharing::is_worth_waiting(now().saturating_sub(since)) {
+            return;
+        }
+        match shared {
+            Ok(missing) => Sharing::warn_of(&missing),
+            Err(failure) => say::failure(&failure),
+        }
+        self.sharing_since = None;
     }
 
     /// Starts the first vnode that is due; whether there was one.
@@ -180,16 +215,15 @@ impl Supervisor<'_> {
     }
 
     fn read_anew(&mut self) -> Result<()> {
-        let (known, new): (Vec<_>, Vec<_>) =
-            apply::wanted(&self.args.file)?
-                .into_iter()
-                .partition(|(settings, _)| {
-                    self.watches
-                        .iter()
-                        .any(|watch| watch.is_called(&settings.name))
-                });
+        let Aim { vnodes, sharing } = apply::wanted(&self.args.file)?;
+        let (known, new): (Vec<_>, Vec<_>) = vnodes.into_iter().partition(|(settings, _)| {
+            self.watches
+                .iter()
+                .any(|watch| watch.is_called(&settings.name))
+        });
         // This is what may fail, so it comes before anything is changed.
         let new = self.plan(new)?;
+        sharing.set_group()?;
 
         let form = self.form;
         self.watches.retain(|watch| {
@@ -211,6 +245,8 @@ impl Supervisor<'_> {
             }
         }
         self.watches.extend(new);
+        self.sharing = sharing;
+        self.sharing_since = Some(now());
         Ok(())
     }
 

@@ -47,22 +47,39 @@ impl Guests {
         });
         Ok(Self(guests.collect::<std::result::Result<_, _>>()?))
     }
+
+    /// Who may read, and who may type, as bits by the numbers that the vnodes have. Those that have none
+    /// are left out.
+    pub(super) fn bits(
+        &self,
+        mut number: impl FnMut(&str) -> Result<Option<u32>>,
+    ) -> Result<(u32, u32)> {
+        let (mut readers, mut writers) = (0, 0);
+        for guest in &self.0 {
+            let bit = number(&guest.name)?.and_then(|number| 1u32.checked_shl(number));
+            let bit = bit.unwrap_or(0);
+            readers |= bit;
+            writers |= if guest.types { bit } else { 0 };
+        }
+        Ok((readers, writers))
+    }
 }
 
 /// Says who may use the console of a vnode, and nobody else may.
 pub(crate) fn run(name: &str, guests: &Guests) -> Result<()> {
-    let kmb = Kmb::open()?;
-    let (mut readers, mut writers) = (0, 0);
-    for guest in &guests.0 {
-        let bit = 1u32.checked_shl(Vnode::find(&kmb, &guest.name)?.number());
-        let bit = bit.unwrap_or(0);
-        readers |= bit;
-        writers |= if guest.types { bit } else { 0 };
-    }
-    let node = Node::open(name, Wish::Look)?;
+    // Who names no vnode needs no numbers.
+    let bits = guests.bits(|guest| Ok(Some(Vnode::find(&Kmb::open()?, guest)?.number())))?;
+    say(name, &Node::open(name, Wish::Look)?, bits)
+}
+
+/// Says who may read and who may type, as bits.
+pub(super) fn say(name: &str, node: &Node, (readers, writers): (u32, u32)) -> Result<()> {
     node.allow(readers, writers)
         .map_err(|error| match Errno::from_io_error(&error) {
-            Some(Errno::PERM) => Failure::new(Kind::NotSupported, "only the root says who may"),
+            Some(Errno::PERM) => Failure::new(
+                Kind::NotSupported,
+                "only an administrator of the root says who may",
+            ),
             _ => Failure::failed(format!("{name}: {error}")),
         })
 }
@@ -82,8 +99,25 @@ mod tests {
             vec![guest("two", false), guest("three", true)]
         );
         assert_eq!(Guests::parse("none").unwrap().0, vec![]);
+        assert_eq!(
+            Guests::parse("none").unwrap().bits(|_| panic!()).unwrap(),
+            (0, 0)
+        );
         for wrong in ["two:x", "", "two,,three", "Two!", ":w"] {
             assert!(Guests::parse(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn bits_are_those_of_who_is_there() {
+        let guests = Guests::parse("two,three:w,gone:w").unwrap();
+        let number = |name: &str| {
+            Ok(match name {
+                "two" => Some(2),
+                "three" => Some(3),
+                _ => None,
+            })
+        };
+        assert_eq!(guests.bits(number).unwrap(), (0b1100, 0b1000));
     }
 }

@@ -4,7 +4,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use adeos_proto::abi::console as abi;
@@ -40,6 +40,13 @@ fn path(name: &str) -> PathBuf {
 /// Whether there is one of this name.
 pub(crate) fn exists(name: &str) -> bool {
     !name.contains('/') && path(name).exists()
+}
+
+/// Whether all that there are, and there are some, are a group's.
+pub(crate) fn are_of(group: u32) -> bool {
+    let names = names();
+    let is_of = |name: &String| fs::metadata(path(name)).is_ok_and(|about| about.gid() == group);
+    !names.is_empty() && names.iter().all(is_of)
 }
 
 /// An open console.

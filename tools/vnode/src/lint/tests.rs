@@ -237,6 +237,20 @@ fn a_console_is_for_vnodes_of_the_file() {
 }
 
 #[test]
+fn consoles_are_for_a_group_of_the_root() {
+    let text = with(
+        "[defaults]",
+        "[root]\nconsole-group = \"dialout\"\n[defaults]",
+    );
+    assert!(findings(&text).is_empty(), "{:?}", findings(&text));
+    let text = with("[defaults]", "[root]\nconsole-group = \"a b\"\n[defaults]");
+    assert_eq!(codes(&text), ["console-group"]);
+    assert_eq!(underlined(&text), ["\"a b\""]);
+    let text = with("[defaults]", "[defaults]\nconsole-group = \"dialout\"");
+    assert_eq!(codes(&text), ["unknown-key"]);
+}
+
+#[test]
 fn a_number_without_quotes_is_told_how_to_be_written() {
     let found = findings(&with("cpus = \"1\"", "cpus = 1"));
     assert_eq!(found.len(), 1, "{found:?}");

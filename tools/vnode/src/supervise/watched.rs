@@ -42,6 +42,11 @@ impl Watched {
         self.settings.name == name
     }
 
+    /// The life that takes commands, or has last.
+    pub(super) fn ready(&self) -> Option<Life> {
+        self.ready
+    }
+
     /// Takes in what there is of it now.
     pub(super) fn look(&mut self, vnode: Option<&Vnode>, form: Form) {
         self.is_held = vnode.is_some_and(Vnode::is_being_started);
