@@ -12,6 +12,8 @@
 //! | `expect TEXT` | waits until the terminal shows it, after what was expected before |
 //! | `size ROWS COLUMNS` | makes the window another size |
 //! | `drain BYTES` | waits for so many bytes, and tells how many nanoseconds they took after the first 64 KiB |
+//! | `bounce COUNT [CONSOLE]` | types a byte so often, and waits each time until a program has said it again, at the terminal or at another console; tells how many nanoseconds each took |
+//! | `attach COUNT CONSOLE` | so often opens a console, types, waits until that is said again, and closes it |
 //! | `pause MS` | lets a program come to where it waits |
 //! | `close` | the terminal goes away |
 //! | `wait` | waits until the command has ended |
@@ -30,6 +32,9 @@ use rustix::termios::{tcsetwinsize, Winsize};
 
 /// Longest piece of what came that an error shows.
 const SHOWN: usize = 2000;
+
+/// Bytes that are typed before the time of others is taken.
+const WARM: u32 = 16;
 
 type Error = Box<dyn std::error::Error>;
 
@@ -151,6 +156,11 @@ impl Terminal {
                 resize(master, rows.parse()?, columns.parse()?)
             }
             "drain" => self.drain(rest.parse()?),
+            "bounce" => self.bounce(rest),
+            "attach" => {
+                let (count, path) = rest.split_once(' ').ok_or("attach wants a console")?;
+                attach(count.parse()?, path, self.timeout)
+            }
             "pause" => {
                 std::thread::sleep(Duration::from_millis(rest.parse()?));
                 Ok(())
@@ -204,28 +214,50 @@ impl Terminal {
         Ok(())
     }
 
+    /// Types bytes that a program says again.
+    fn bounce(&self, rest: &str) -> Result<(), Error> {
+        let (count, console) = match rest.split_once(' ') {
+            Some((count, path)) => (count, Some(open(path)?)),
+            None => (rest, None),
+        };
+        let count: u32 = count.parse()?;
+        let mut at = match &console {
+            Some(console) => console,
+            None => self.master.as_ref().ok_or("it is closed")?,
+        };
+        let mut piece = vec![0; 64 << 10];
+        let mut byte = |at: &mut &File| -> Result<(), Error> {
+            at.write_all(b"x")?;
+            match at.read(&mut piece)? {
+                1 => Ok(()),
+                more => Err(format!("{more} bytes came back").into()),
+            }
+        };
+        // What was said before does not count, nor what has to come into the caches.
+        let mut before = vec![0; 64 << 10];
+        while come(at, Instant::now() + Duration::from_millis(500), &mut before)? > 0 {}
+        for _ in 0..WARM {
+            byte(&mut at)?;
+        }
+        let began = Instant::now();
+        for _ in 0..count {
+            byte(&mut at)?;
+        }
+        println!("{}", began.elapsed().as_nanos() / u128::from(count));
+        Ok(())
+    }
+
     /// Takes what comes next; whether something came before the end.
     fn take(&mut self, end: Instant) -> Result<bool, Error> {
-        let mut master = self.master.as_ref().ok_or("it is closed")?;
-        let time = Timespec::try_from(end.saturating_duration_since(Instant::now()))?;
-        if poll(&mut [PollFd::new(master, PollFlags::IN)], Some(&time))? == 0 {
-            return Ok(false);
-        }
+        let master = self.master.as_ref().ok_or("it is closed")?;
         let mut piece = [0; 4096];
-        match master.read(&mut piece) {
-            Ok(0) => Ok(false),
-            Ok(count) => {
-                let bytes = piece.get(..count).unwrap_or_default();
-                self.came.extend(bytes);
-                if let Some(log) = &mut self.log {
-                    log.write_all(bytes)?;
-                }
-                Ok(true)
-            }
-            // Nobody has the other end open any more.
-            Err(error) if error.raw_os_error() == Some(5) => Ok(false),
-            Err(error) => Err(error.into()),
+        let count = come(master, end, &mut piece)?;
+        let bytes = piece.get(..count).unwrap_or_default();
+        self.came.extend(bytes);
+        if let Some(log) = &mut self.log {
+            log.write_all(bytes)?;
         }
+        Ok(count > 0)
     }
 
     fn wait(&mut self) -> Result<(), Error> {
@@ -254,6 +286,46 @@ impl Drop for Terminal {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn open(path: &str) -> Result<File, Error> {
+    let open = File::options().read(true).write(true).open(path);
+    open.map_err(|error| format!("{path}: {error}").into())
+}
+
+/// Waits for bytes until a time; how many have come. None at the end either.
+fn come(mut at: &File, end: Instant, to: &mut [u8]) -> Result<usize, Error> {
+    let time = Timespec::try_from(end.saturating_duration_since(Instant::now()))?;
+    if poll(&mut [PollFd::new(at, PollFlags::IN)], Some(&time))? == 0 {
+        return Ok(0);
+    }
+    match at.read(to) {
+        // Nobody has the other end open any more.
+        Err(error) if error.raw_os_error() == Some(5) => Ok(0),
+        result => Ok(result?),
+    }
+}
+
+/// Opens a console, types, waits until that has come back, and closes it: so often.
+fn attach(count: u32, path: &str, timeout: Duration) -> Result<(), Error> {
+    let mut piece = vec![0; 64 << 10];
+    for round in 0..count {
+        let console = open(path)?;
+        let text = format!("<{round}>").into_bytes();
+        (&console).write_all(&text)?;
+        let end = Instant::now() + timeout;
+        // It comes last, after all that was said before, and perhaps in pieces.
+        let mut last = Vec::new();
+        while !last.ends_with(&text) {
+            let came = match come(&console, end, &mut piece)? {
+                0 => return Err(format!("round {round} did not come back").into()),
+                came => piece.get(..came).unwrap_or_default(),
+            };
+            last.extend(came);
+            last.drain(..last.len().saturating_sub(text.len()));
+        }
+    }
+    Ok(())
 }
 
 fn resize(master: &File, rows: u16, columns: u16) -> Result<(), Error> {
