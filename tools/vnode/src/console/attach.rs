@@ -267,13 +267,13 @@ impl Session<'_> {
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<()> {
-        let mut stdout = io::stdout().lock();
-        stdout.write_all(bytes)?;
-        stdout.flush()?;
+        // The log first: what somebody has seen can be found there.
         if let Some(log) = &mut self.log {
             log.write_all(bytes).context(|| "the log".into())?;
         }
-        Ok(())
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(bytes)?;
+        Ok(stdout.flush()?)
     }
 
     /// Takes what was typed; `Some` when that was to leave.
