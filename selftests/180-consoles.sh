@@ -125,7 +125,7 @@ expect ~. leaves
 send \r
 expect /root #
 close
-pause 1000
+wait
 END
     check 'and the vnode asks who comes' eventually 10 shows_late one 'one login: $'
     check 'somebody logs in again' types one <<'END'
@@ -287,7 +287,7 @@ send ~t
 expect ~. leaves
 send echo mine\r
 expect \nmine
-pause 3000
+expect go on
 send echo still\r
 expect \nstill
 send ~.
@@ -296,6 +296,7 @@ END
     typing=$!
     check 'who takes it by force gets it' eventually 10 shows one '^mine$'
     refuses 'busy' 'and who had it has lost it' sh -c 'echo no >&3'
+    on one sh -c 'echo go on >/dev/vcons0'
     wait $typing
     is "$? $(cat /tmp/typed)" '0 ' 'and was told how to take it'
     exec 3<&-
@@ -358,6 +359,8 @@ others_need_leave() {
     check 'and typed into' on one sh -c 'echo from one >/dev/vcons/root'
     check 'which the root hears' eventually 5 grep -q 'from one' /tmp/heard
     kill $hearing
+    # Its end is a signal, which would keep the shell from opening a terminal that is being closed.
+    wait $hearing
     echo 'to all who look' >/dev/vcons0
     check 'and what it says is seen' eventually 5 on one sh -c 'vnode console root --terminal | grep -q "to all who look"'
     check 'nobody may any more' vnode console one --allow none
