@@ -35,6 +35,8 @@ use kernel::debugfs::Scope;
 use kernel::fmt;
 use kernel::prelude::*;
 use kernel::sync::Arc;
+use kernel::time::delay::fsleep;
+use kernel::time::Delta;
 use line::ConsoleLine;
 use nodes::Nodes;
 use place::Place;
@@ -156,6 +158,11 @@ fn show(attendant: &Arc<Attendant>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     attendant.show(f)
 }
 
+/// How often a life that is no member yet asks for its console.
+const TRIES: u32 = 500;
+/// How long it waits in between.
+const PAUSE: Delta = Delta::from_millis(20);
+
 /// The root knows that this life speaks, until this is dropped.
 struct Attached {
     core: Arc<Core>,
@@ -169,7 +176,18 @@ impl Attached {
             core: core.clone(),
             keeper,
         };
-        let answer = attached.ask(Request::Attach).inspect_err(|error| {
+        let mut tries = 0;
+        let answer = loop {
+            match attached.ask(Request::Attach) {
+                // It has joined a moment ago, and the view that says so is on its way.
+                Err(ENXIO) if tries < TRIES => {
+                    tries += 1;
+                    fsleep(PAUSE);
+                }
+                answer => break answer,
+            }
+        };
+        let answer = answer.inspect_err(|error| {
             if *error == EOPNOTSUPP {
                 pr_err!("the root has no consoles: load vcons there first\n");
             } else {
