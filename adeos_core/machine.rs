@@ -252,6 +252,25 @@ pub fn now_ns() -> u64 {
     unsafe { bindings::ktime_get_mono_fast_ns() }
 }
 
+/// Whether this is a hard interrupt, as Linux counts them. Any context.
+pub(crate) fn in_hard_interrupt() -> bool {
+    // SAFETY: It only reads a count of this CPU's.
+    unsafe { ffi::adeos_in_hard_interrupt() }
+}
+
+/// Runs something in the way of an interrupt: what it has Linux do as a soft interrupt comes after it. Any context
+/// but threads with interrupts off.
+pub(crate) fn without_soft_interrupts(run: impl FnOnce()) {
+    if in_hard_interrupt() {
+        return run();
+    }
+    // SAFETY: Soft interrupts are let in again below, in the same thread.
+    unsafe { ffi::adeos_hold_soft_interrupts() };
+    run();
+    // SAFETY: They are held off since the call above; interrupts are on.
+    unsafe { ffi::adeos_let_soft_interrupts() };
+}
+
 /// What `uname -r` prints.
 pub(crate) fn release() -> &'static str {
     // SAFETY: The kernel's own release is a static C string.

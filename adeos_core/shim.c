@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Macros, inlines and per-CPU data of the kernel, as functions: no logic. */
+#include <linux/bottom_half.h>
 #include <linux/console.h>
 #include <linux/debugfs.h>
 #include <linux/kmsg_dump.h>
 #include <linux/panic_notifier.h>
+#include <linux/preempt.h>
 #include <linux/reboot.h>
 #include <linux/sched.h>
 #include <linux/semaphore.h>
@@ -77,6 +79,21 @@ const char *adeos_release(void)
 void adeos_cond_resched(void)
 {
 	cond_resched();
+}
+
+bool adeos_in_hard_interrupt(void)
+{
+	return in_hardirq();
+}
+
+void adeos_hold_soft_interrupts(void)
+{
+	local_bh_disable();
+}
+
+void adeos_let_soft_interrupts(void)
+{
+	local_bh_enable();
 }
 
 void adeos_init_work(struct work_struct *work, work_func_t func)

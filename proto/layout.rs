@@ -195,8 +195,10 @@ pub mod portal {
     pub const LOCK: u32 = 3;
     /// Look at your consoles: somebody has said, typed or seen something ([`crate::vcons`]).
     pub const CONSOLE: u32 = 4;
+    /// Look at your segments: somebody has sent you a frame, or taken one of yours ([`crate::vnet`]).
+    pub const NETWORK: u32 = 5;
     /// First one that others may take.
-    pub const FREE: u32 = 5;
+    pub const FREE: u32 = 6;
 }
 
 record! {

@@ -13,6 +13,7 @@ use super::{
     local, //
 };
 use crate::core_state::Core;
+use crate::machine;
 use crate::work::{
     Queue,
     Work, //
@@ -77,9 +78,20 @@ impl Deferral {
         }
     }
 
-    /// Has those delivered that were left. In Linux's stage.
-    pub(super) fn queue_left(&self) {
-        self.queue(self.left.xchg(0, Full));
+    /// Has those delivered that were left. In Linux's stage: what is for interrupts at once if this is one.
+    pub(super) fn deliver_left(&self, core: &Core) {
+        let left = self.left.xchg(0, Full);
+        if left == 0 {
+            return;
+        }
+        let at_once = match machine::in_hard_interrupt() {
+            true => handlers::for_interrupts(left),
+            false => 0,
+        };
+        for number in Number::all_of(at_once) {
+            deliver_to(core, number);
+        }
+        self.queue(left & !at_once);
     }
 
     /// Ends the delivery of a portal that is masked, and waits for its handler.
@@ -107,12 +119,15 @@ fn deliver(number: usize) {
     let Some(number) = u32::try_from(number).ok().and_then(Number::new) else {
         return;
     };
-    Core::with_in_interrupt(|core| {
-        for from in VnodeId::all() {
-            if portal::claim(&local(), from, Stage::Linux, number.bit()) != 0 {
-                count_delivery(&local(), number);
-                handlers::run_deferred(core, from, number);
-            }
+    Core::with_in_interrupt(|core| deliver_to(core, number));
+}
+
+/// Runs the handler of a portal for each sender that has raised it.
+fn deliver_to(core: &Core, number: Number) {
+    for from in VnodeId::all() {
+        if portal::claim(&local(), from, Stage::Linux, number.bit()) != 0 {
+            count_delivery(&local(), number);
+            handlers::run_in_linux(core, from, number);
         }
-    });
+    }
 }

@@ -6,6 +6,7 @@
 //! that who has claimed a raise finds the handler that it was claimed for.
 
 use crate::core_state::Core;
+use crate::machine;
 use crate::pipeline::InStage;
 use adeos_proto::id::VnodeId;
 use adeos_proto::layout::PORTALS;
@@ -43,13 +44,17 @@ pub enum Handler {
     Stage(Ahead),
     /// Runs in process context, never twice at once, and may sleep. It holds up no other portal.
     Deferred(Deferred),
+    /// Runs in Linux's stage as its own interrupts' handlers do: in the interrupt, or, where none came, in a
+    /// thread that holds soft interrupts off. It may have Linux run one after it, must not sleep, and can run on several
+    /// CPUs at once.
+    Interrupt(Deferred),
 }
 
 impl Handler {
     pub(super) fn stage(&self) -> Stage {
         match self {
             Self::Stage(_) => Stage::Ahead,
-            Self::Deferred(_) => Stage::Linux,
+            Self::Deferred(_) | Self::Interrupt(_) => Stage::Linux,
         }
     }
 }
@@ -59,6 +64,9 @@ static AHEAD: [Atomic<usize>; PORTALS] = [const { Atomic::new(0) }; PORTALS];
 
 /// Addresses of [`Deferred`] functions, or 0.
 static DEFERRED: [Atomic<usize>; PORTALS] = [const { Atomic::new(0) }; PORTALS];
+
+/// Addresses of [`Deferred`] functions that run in interrupts, or 0.
+static INTERRUPT: [Atomic<usize>; PORTALS] = [const { Atomic::new(0) }; PORTALS];
 
 /// Serials of the portals that the handlers are for.
 static SERIALS: [Atomic<u32>; PORTALS] = [const { Atomic::new(0) }; PORTALS];
@@ -72,6 +80,7 @@ pub(super) fn set(portal: Portal, handler: &Handler) {
     let (table, address) = match handler {
         Handler::Stage(handler) => (&AHEAD, *handler as usize),
         Handler::Deferred(handler) => (&DEFERRED, *handler as usize),
+        Handler::Interrupt(handler) => (&INTERRUPT, *handler as usize),
     };
     if let Some(place) = table.get(at) {
         place.store(address, Release);
@@ -80,7 +89,7 @@ pub(super) fn set(portal: Portal, handler: &Handler) {
 
 /// Clears the handler of a portal that is being released, once it cannot run.
 pub(super) fn clear(number: Number) {
-    for table in [&AHEAD, &DEFERRED] {
+    for table in [&AHEAD, &DEFERRED, &INTERRUPT] {
         if let Some(place) = table.get(number.index()) {
             place.store(0, Release);
         }
@@ -97,14 +106,25 @@ pub(super) fn run_ahead(stage: &InStage<'_>, from: VnodeId, number: Number) {
     handler(stage, delivery(from, number));
 }
 
-/// Runs the handler of a portal that was claimed in Linux's stage.
-pub(super) fn run_deferred(core: &Core, from: VnodeId, number: Number) {
-    let Some(address) = address(&DEFERRED, number) else {
-        return;
-    };
-    // SAFETY: `set` is the only one to store something in this table, and it is a `Deferred`.
-    let handler = unsafe { mem::transmute::<usize, Deferred>(address) };
-    handler(core, delivery(from, number));
+/// The portals of a word whose handlers run in Linux's interrupts.
+pub(super) fn for_interrupts(portals: u64) -> u64 {
+    Number::all_of(portals)
+        .filter(|number| address(&INTERRUPT, *number).is_some())
+        .fold(0, |portals, number| portals | number.bit())
+}
+
+/// Runs the handler of a portal that was claimed in Linux's stage: in its interrupt, or in a thread.
+pub(super) fn run_in_linux(core: &Core, from: VnodeId, number: Number) {
+    let delivery = delivery(from, number);
+    if let Some(address) = address(&INTERRUPT, number) {
+        // SAFETY: `set` is the only one to store something in this table, and it is a `Deferred`.
+        let handler = unsafe { mem::transmute::<usize, Deferred>(address) };
+        machine::without_soft_interrupts(|| handler(core, delivery));
+    } else if let Some(address) = address(&DEFERRED, number) {
+        // SAFETY: As above.
+        let handler = unsafe { mem::transmute::<usize, Deferred>(address) };
+        handler(core, delivery);
+    }
 }
 
 fn address(table: &[Atomic<usize>; PORTALS], number: Number) -> Option<usize> {

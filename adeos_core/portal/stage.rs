@@ -65,7 +65,8 @@ pub(crate) fn on_interrupt(stage: &InStage<'_>, vector: u8) -> Outcome {
 
 /// What Linux's stage runs when that is passed on to it.
 pub(crate) fn in_linux(stage: &InStage<'_>, _: u8) -> Outcome {
-    stage.core().deferral().queue_left();
+    let core = stage.core();
+    core.deferral().deliver_left(core);
     Outcome::Taken
 }
 

@@ -38,12 +38,13 @@ use kernel::time::{
 };
 
 /// Places of the portals that `open` makes: two that are left alone, two that are masked in storms,
-/// and one that is released in them; and of the one that `chase` makes.
+/// one that is released in them, and one whose handler runs in Linux's interrupts; and of the one that `chase` makes.
 const STEADY: usize = 0;
 const TOGGLED: usize = 2;
 const TOGGLED_DEFERRED: usize = 3;
 const CHURNED: usize = 4;
-const CHASED: usize = 5;
+const INTERRUPT: usize = 5;
+const CHASED: usize = 6;
 
 /// By number: the place that a portal has, plus one.
 static PLACE: [Atomic<usize>; PORTALS] = [const { Atomic::new(0) }; PORTALS];
@@ -72,12 +73,13 @@ pub(crate) fn open(test: &Test) -> Result {
         Handler::Deferred(on_deferred),
         Handler::Stage(on_stage),
         Handler::Deferred(on_deferred),
-        Handler::Stage(on_churned),
     ];
     let mut portals = test.portals.lock();
     for (place, handler) in handlers.into_iter().enumerate() {
         add(&mut portals, place, handler)?;
     }
+    add(&mut portals, INTERRUPT, Handler::Interrupt(on_deferred))?;
+    add(&mut portals, CHURNED, Handler::Stage(on_churned))?;
     // The last one only to know its number, which is free when the others have theirs.
     drop(portals.pop());
     for portal in portals.iter() {

@@ -18,7 +18,7 @@ use kernel::prelude::*;
 use kernel::sync::Arc;
 
 /// Portals that a receiver tells apart.
-pub(crate) const PLACES: usize = 6;
+pub(crate) const PLACES: usize = 7;
 
 /// `u64` by sender and place, a cache line each: how often the sender has raised this one.
 const SEQUENCES: usize = 0;
