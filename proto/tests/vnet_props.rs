@@ -1,0 +1,526 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A segment with stations that send, take, die, join again and get stuck, held to what an Ethernet promises. Numbers are
+//! those of docs/vnet.md.
+
+#[path = "support/cells.rs"]
+mod cells;
+
+use adeos_proto::id::{Generation, VnodeId, MAX_VNODES};
+use adeos_proto::vnet::incoming::Taker;
+use adeos_proto::vnet::ledger::Line;
+use adeos_proto::vnet::outgoing::{Do, Ready, Sender, LONG_PATIENCE_NS, PATIENCE_NS};
+use adeos_proto::vnet::station::{Listens, Lives, Mac, Own};
+use adeos_proto::vnet::wire::{Arrived, Sensed, Wire};
+use adeos_proto::vnet::{self, Misfit, SIZE};
+use adeos_proto::window::Window;
+use cells::{Cells, Dying};
+use proptest::prelude::*;
+use std::collections::VecDeque;
+
+const STATIONS: usize = 4;
+
+fn vnode(number: usize) -> VnodeId {
+    VnodeId::new(number as u32).expect("a vnode")
+}
+
+/// One vnode's part.
+struct Station {
+    own: Own,
+    sender: Sender<Vec<Line>>,
+    taker: Taker,
+}
+
+/// A segment, and what is to arrive.
+struct World {
+    memory: Cells,
+    lives: Lives,
+    stations: Vec<Option<Station>>,
+    /// By sender and taker: what is on its way, and whether it has to arrive.
+    due: Vec<Vec<VecDeque<(Vec<u8>, bool)>>>,
+    now: u64,
+}
+
+fn mac(number: usize) -> Mac {
+    Mac::of_vnode("lan", vnode(number))
+}
+
+impl World {
+    fn new() -> Self {
+        let memory = Cells::new(SIZE);
+        vnet::create(&memory);
+        assert_eq!(vnet::check(&memory), Ok(()));
+        let mut world = Self {
+            memory,
+            lives: [None; MAX_VNODES],
+            stations: (0..STATIONS).map(|_| None).collect(),
+            due: vec![vec![VecDeque::new(); STATIONS]; STATIONS],
+            now: 1,
+        };
+        for number in 0..STATIONS {
+            world.join(number);
+        }
+        world
+    }
+
+    fn join(&mut self, number: usize) {
+        let life = self.lives[number].map_or(Generation(1), |life| Generation(life.0 + 1));
+        self.lives[number] = Some(life);
+        self.membership_changes();
+        let (own, wire) = Own::join(&self.memory, vnode(number), life, mac(number));
+        let (me, epoch) = (vnode(number), own.epoch());
+        self.stations[number] = Some(Station {
+            sender: Sender::new(
+                me,
+                epoch,
+                number as u64 * 1000 + u64::from(life.0),
+                vec![Line::NEW; MAX_VNODES],
+            ),
+            taker: Taker::new(me, epoch, wire),
+            own,
+        });
+        self.forget(number);
+        // What it has sent before, it may replace.
+        for (_, must) in self.due[number].iter_mut().flatten() {
+            *must = false;
+        }
+    }
+
+    fn forget(&mut self, number: usize) {
+        for other in 0..STATIONS {
+            self.due[other][number].clear();
+        }
+    }
+
+    fn membership_changes(&mut self) {
+        for station in self.stations.iter_mut().flatten() {
+            station.sender.expire();
+        }
+    }
+
+    /// It is gone without a word, and what it has put on wires arrives; then there is a later life.
+    fn die(&mut self, number: usize, meanwhile: impl FnOnce(&mut Self)) {
+        let life = self.lives[number].take();
+        self.stations[number] = None;
+        self.membership_changes();
+        self.forget(number);
+        meanwhile(self);
+        self.lives[number] = life;
+        self.join(number);
+    }
+
+    /// Sends a frame; to whom it went.
+    fn send(&mut self, from: usize, to: Mac, body: &[u8]) -> Outcome {
+        let Some(station) = self.stations[from].as_mut() else {
+            return Outcome::Lost;
+        };
+        let frame = frame(to, from, body);
+        let sender = &mut station.sender;
+        let outgoing = match {
+            sender.look(&self.memory, &self.lives);
+            sender.begin(&self.memory, to, frame.len(), self.now)
+        } {
+            Ready::Nobody | Ready::Missed => return Outcome::Lost,
+            Ready::Wait(until) => return Outcome::Wait(until),
+            Ready::Begun(outgoing) => outgoing,
+        };
+        self.memory.write(outgoing.body(), &frame);
+        let mut sending = sender.finish(&self.memory, outgoing, [7; 16]);
+        let mut raised = Vec::new();
+        loop {
+            self.now += 10;
+            match sender.step(&self.memory, &mut sending, self.now) {
+                Do::Again => {}
+                Do::Wait(until) => self.now = until,
+                Do::Raise(vnode) => raised.push(vnode.index()),
+                Do::Done => break,
+                Do::Requeue(until) => return Outcome::Wait(until),
+            }
+        }
+        for to in self.hears(from, to) {
+            self.due[from][to].push_back((frame.clone(), true));
+        }
+        Outcome::Sent(raised)
+    }
+
+    fn hears(&self, from: usize, to: Mac) -> Vec<usize> {
+        (0..STATIONS)
+            .filter(|other| *other != from && self.stations[*other].is_some())
+            .filter(|other| to.is_group() || to == mac(*other))
+            .collect()
+    }
+
+    /// Takes all that is on a station's wire; how many frames.
+    fn take(&mut self, number: usize) -> usize {
+        let Some(station) = self.stations[number].as_mut() else {
+            return 0;
+        };
+        let mut count = 0;
+        let mut budget = usize::MAX;
+        while let Some(incoming) = station.taker.next(&self.memory, &mut budget) {
+            let from = incoming.from().index();
+            let mut bytes = vec![0; incoming.length];
+            self.memory.read(incoming.body(), &mut bytes);
+            assert_eq!(incoming.offload, [7; 16]);
+            station
+                .taker
+                .taken(&self.memory, incoming)
+                .expect("a frame that stands");
+            loop {
+                let due = self.due[from][number].pop_front();
+                let (due, must) = due.expect("a frame that was sent");
+                if due == bytes {
+                    break;
+                }
+                assert!(!must, "from {from} to {number}");
+            }
+            count += 1;
+        }
+        count
+    }
+}
+
+enum Outcome {
+    Sent(Vec<usize>),
+    Wait(u64),
+    Lost,
+}
+
+fn frame(to: Mac, from: usize, body: &[u8]) -> Vec<u8> {
+    let mut frame = to.0.to_vec();
+    frame.extend(mac(from).0);
+    frame.extend([8, 0]);
+    frame.extend(body);
+    frame
+}
+
+#[derive(Clone, Debug)]
+enum Call {
+    Send(usize, Option<usize>, usize, u8),
+    Take(usize),
+    Rejoin(usize),
+    Die(usize),
+}
+
+fn any_call() -> impl Strategy<Value = Call> {
+    let station = || 0..STATIONS;
+    let length = prop_oneof![4 => 0usize..100, 2 => 1400usize..1600, 1 => 60_000usize..0xffff];
+    prop_oneof![
+        12 => (station(), prop::option::of(station()), length, any::<u8>())
+            .prop_map(|(from, to, length, fill)| Call::Send(from, to, length, fill)),
+        5 => station().prop_map(Call::Take),
+        1 => station().prop_map(Call::Rejoin),
+        1 => station().prop_map(Call::Die),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// VN-13, VN-20, VN-24: every frame that was sent reaches those that it is for, once, whole, and in order; whoever has to
+    /// wait can go on once something was taken; nothing of an earlier life reaches a later one.
+    #[test]
+    fn frames_arrive(calls in prop::collection::vec(any_call(), 0..250)) {
+        let mut world = World::new();
+        for call in calls {
+            match call {
+                Call::Send(from, to, length, fill) => {
+                    let to = to.map_or(Mac::BROADCAST, mac);
+                    let body = vec![fill; length];
+                    if let Outcome::Wait(until) = world.send(from, to, &body) {
+                        prop_assert!(until > world.now);
+                        for number in 0..STATIONS {
+                            world.take(number);
+                        }
+                        let again = world.send(from, to, &body);
+                        prop_assert!(matches!(again, Outcome::Sent(_)));
+                    }
+                }
+                Call::Take(number) => {
+                    world.take(number);
+                }
+                Call::Rejoin(number) => world.join(number),
+                Call::Die(number) => world.die(number, |world| {
+                    for from in 0..STATIONS {
+                        assert!(!matches!(world.send(from, mac(number), &[3]), Outcome::Sent(_)));
+                        world.take(from);
+                    }
+                }),
+            }
+        }
+        for number in 0..STATIONS {
+            world.take(number);
+            prop_assert!((0..STATIONS).all(|from| world.due[from][number].iter().all(|(_, must)| !must)));
+        }
+    }
+
+    /// VN-50: a station that takes nothing costs the others nothing but what is for it; that waits for a bounded time.
+    #[test]
+    fn who_is_stuck_is_left_behind(length in 0usize..0xffff) {
+        let mut world = World::new();
+        let body = vec![1; length];
+        let mut waited = 0;
+        for _ in 0..2000 {
+            match world.send(0, mac(1), &body) {
+                Outcome::Sent(_) => {}
+                Outcome::Lost => break,
+                Outcome::Wait(until) => {
+                    prop_assert!(until <= world.now + LONG_PATIENCE_NS);
+                    prop_assert!(matches!(world.send(0, mac(2), &body), Outcome::Sent(_)));
+                    world.take(2);
+                    waited += until - world.now;
+                    world.now = until;
+                }
+            }
+        }
+        prop_assert!(waited <= LONG_PATIENCE_NS, "waited for {waited} ns");
+        for _ in 0..1000 {
+            prop_assert!(matches!(world.send(0, mac(1), &body), Outcome::Lost));
+            prop_assert!(matches!(world.send(0, mac(2), &body), Outcome::Sent(_)));
+            world.take(2);
+        }
+        // What it was sent is replaced by now, and it is heard of again.
+        let station = world.stations[1].as_mut().expect("a station");
+        let mut budget = usize::MAX;
+        prop_assert!(station.taker.next(&world.memory, &mut budget).is_none());
+        prop_assert!(station.taker.counts().replaced > 0);
+        world.forget(1);
+        prop_assert!(matches!(world.send(0, mac(1), &body), Outcome::Sent(_)));
+        prop_assert_eq!(world.take(1), 1);
+    }
+
+    /// VN-50: what is for all waits for 8 ms at most for those that take nothing, all of them together, and chunks that
+    /// they keep are taken from them after as long.
+    #[test]
+    fn who_is_stuck_holds_up_nobody(length in 0usize..0xffff) {
+        let mut world = World::new();
+        let body = vec![1; length];
+        let mut waited = 0;
+        for round in 0..3000 {
+            let to = if round % 2 == 0 { Mac::BROADCAST } else { mac(3) };
+            match world.send(0, to, &body) {
+                Outcome::Sent(_) => {
+                    world.take(3);
+                }
+                Outcome::Lost => prop_assert!(false, "one of them takes"),
+                Outcome::Wait(until) => {
+                    waited += until - world.now;
+                    world.now = until;
+                }
+            }
+        }
+        prop_assert!(waited <= PATIENCE_NS, "waited for {waited} ns");
+    }
+
+    /// VN-30: whoever dies between any two stores of a send leaves a wire on which others send, and nothing that is half.
+    #[test]
+    fn who_dies_at_the_wire_leaves_it_free(stores in 0usize..3, before in 0u64..20) {
+        let memory = Cells::new(0x100);
+        let wire = Wire { head: 0, places: 8, count: 8 };
+        let mut receiver = wire.begin(&memory);
+        for word in 0..before {
+            prop_assert_eq!(wire.send(&memory, word), Sensed::Sent);
+            prop_assert_eq!(receiver.take(&memory), Some(Arrived::Word(word)));
+        }
+        let dying = Dying::new(&memory, stores);
+        let _ = wire.send(&dying, 77);
+        let mut tries = 0;
+        while wire.send(&memory, 88) != Sensed::Sent {
+            tries += 1;
+            prop_assert!(tries < 3);
+        }
+        if stores > 0 {
+            prop_assert_eq!(receiver.take(&memory), Some(Arrived::Word(77)));
+        }
+        prop_assert_eq!(receiver.take(&memory), Some(Arrived::Word(88)));
+        prop_assert_eq!(receiver.take(&memory), None);
+    }
+
+    /// VN-51: whatever somebody writes over a wire, it works again once its station has looked, and that within
+    /// as many looks as there are places.
+    #[test]
+    fn a_wire_mends(scribbles in prop::collection::vec((0usize..9, any::<u64>()), 0..30), before in 0u64..20) {
+        let memory = Cells::new(0x100);
+        let wire = Wire { head: 0, places: 8, count: 8 };
+        let mut receiver = wire.begin(&memory);
+        for word in 0..before {
+            prop_assert_eq!(wire.send(&memory, word), Sensed::Sent);
+            prop_assert_eq!(receiver.take(&memory), Some(Arrived::Word(word)));
+        }
+        for (place, value) in scribbles {
+            memory.store_release64(8 * place, value);
+            let _ = wire.send(&memory, 5);
+        }
+        let mut looks = 0;
+        while receiver.take(&memory).is_some() {
+            looks += 1;
+            prop_assert!(looks <= 64, "it never ends");
+        }
+        for word in 100..130 {
+            let mut tries = 0;
+            loop {
+                match wire.send(&memory, word) {
+                    Sensed::Sent => break,
+                    _ => {
+                        tries += 1;
+                        prop_assert!(tries < 20, "it is not mended");
+                        while let Some(arrived) = receiver.take(&memory) {
+                            prop_assert!(arrived != Arrived::Word(word));
+                        }
+                    }
+                }
+            }
+            let mut taken = Vec::new();
+            while let Some(arrived) = receiver.take(&memory) {
+                taken.push(arrived);
+            }
+            prop_assert!(taken.contains(&Arrived::Word(word)), "{:?}", taken);
+        }
+    }
+
+    /// VN-52: whatever is written over all of a segment, nobody takes more than there can be, and nobody waits for ever.
+    #[test]
+    fn nobody_is_kept_by_nonsense(scribbles in prop::collection::vec((0usize..0x10_0000 / 8, any::<u64>(), any::<prop::sample::Index>()), 0..200)) {
+        let mut world = World::new();
+        for (at, value, which) in scribbles {
+            world.memory.store_release64(8 * at, value);
+            let from = which.index(STATIONS);
+            let Some(station) = world.stations[from].as_mut() else { continue };
+            station.sender.look(&world.memory, &world.lives);
+            let ready = station.sender.begin(&world.memory, mac((from + 1) % STATIONS), 60, world.now);
+            match ready {
+                Ready::Nobody | Ready::Missed => {}
+                Ready::Wait(until) => {
+                    prop_assert!(until <= world.now + LONG_PATIENCE_NS);
+                    world.now = until;
+                }
+                Ready::Begun(outgoing) => {
+                    let mut sending = station.sender.finish(&world.memory, outgoing, [0; 16]);
+                    let mut steps = 0;
+                    loop {
+                        steps += 1;
+                        prop_assert!(steps < 100_000);
+                        world.now += 10;
+                        match station.sender.step(&world.memory, &mut sending, world.now) {
+                            Do::Again | Do::Raise(_) => {}
+                            Do::Wait(until) => world.now = until,
+                            Do::Done | Do::Requeue(_) => break,
+                        }
+                    }
+                }
+            }
+            let mut budget = 64;
+            while let Some(incoming) = station.taker.next(&world.memory, &mut budget) {
+                prop_assert!(incoming.body() + incoming.length <= SIZE);
+                let _ = station.taker.taken(&world.memory, incoming);
+            }
+        }
+    }
+}
+
+/// VN-24: the chunks of an earlier time of the sender's are not counted for those of a later one.
+#[test]
+fn a_sender_that_joins_again_counts_anew() {
+    let mut world = World::new();
+    for round in 0..600 {
+        for _ in 0..3 {
+            assert!(matches!(
+                world.send(0, mac(1), &[round as u8]),
+                Outcome::Sent(_)
+            ));
+        }
+        if round % 2 == 0 {
+            world.take(1);
+        }
+        let due = std::mem::take(&mut world.due[0][1]);
+        world.join(0);
+        world.due[0][1] = due;
+        if round % 3 == 0 {
+            world.take(1);
+        }
+        world.take(1);
+        let sender = &world.stations[0].as_ref().expect("a station").sender;
+        assert_eq!(sender.counts().lies, 0, "round {round}");
+    }
+}
+
+/// VN-41: who sleeps is raised, who does not is not.
+#[test]
+fn who_sleeps_is_raised() {
+    let mut world = World::new();
+    assert!(matches!(world.send(0, mac(1), &[1]), Outcome::Sent(raised) if raised.is_empty()));
+    world.take(1);
+    let taker = &world.stations[1].as_ref().expect("a station").taker;
+    assert!(taker.sleep(&world.memory));
+    assert!(matches!(world.send(0, mac(1), &[2]), Outcome::Sent(raised) if raised == [1]));
+    let taker = &world.stations[1].as_ref().expect("a station").taker;
+    assert!(!taker.sleep(&world.memory), "there is a frame");
+}
+
+/// VN-14: a group reaches those that listen to it, and who is promiscuous hears all.
+#[test]
+fn stations_hear_what_they_listen_to() {
+    let mut world = World::new();
+    let group = Mac([0x01, 0, 0x5e, 1, 2, 3]);
+    let listen = |world: &mut World, number: usize, listens| {
+        let station = world.stations[number].as_mut().expect("a station");
+        station.own.listen(&world.memory, listens);
+    };
+    let filter = group.filter_bit();
+    listen(
+        &mut world,
+        1,
+        Listens {
+            filter,
+            ..Listens::default()
+        },
+    );
+    listen(
+        &mut world,
+        2,
+        Listens {
+            promiscuous: true,
+            ..Listens::default()
+        },
+    );
+    let heard = |world: &mut World, to| {
+        assert!(matches!(world.send(0, to, &[]), Outcome::Sent(_)));
+        let mut who = Vec::new();
+        for number in 1..STATIONS {
+            let station = world.stations[number].as_mut().expect("a station");
+            let mut budget = 10;
+            while let Some(incoming) = station.taker.next(&world.memory, &mut budget) {
+                who.push(number);
+                station
+                    .taker
+                    .taken(&world.memory, incoming)
+                    .expect("a frame");
+            }
+        }
+        who
+    };
+    assert_eq!(heard(&mut world, group), [1, 2]);
+    assert_eq!(heard(&mut world, Mac::BROADCAST), [1, 2, 3]);
+    assert_eq!(heard(&mut world, mac(3)), [2, 3]);
+    assert_eq!(heard(&mut world, Mac([2, 2, 2, 2, 2, 2])), [2]);
+    listen(&mut world, 2, Listens::default());
+    listen(
+        &mut world,
+        3,
+        Listens {
+            all_multicast: true,
+            ..Listens::default()
+        },
+    );
+    assert_eq!(heard(&mut world, group), [1, 3]);
+}
+
+/// VN-1: what is no segment is refused.
+#[test]
+fn what_is_no_segment_is_refused() {
+    let memory = Cells::new(SIZE);
+    assert_eq!(vnet::check(&memory), Err(Misfit::Magic));
+    vnet::create(&memory);
+    memory.store_release(8, 9);
+    assert_eq!(vnet::check(&memory), Err(Misfit::Version(9)));
+}

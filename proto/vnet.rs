@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! An Ethernet between vnodes: where what lies in the bridge of a segment.
+//!
+//! Paper section 7.1; docs/vnet.md is the specification. The window is the bridge. Each vnode has a *station* of the number
+//! that it has itself, in a part of the bridge that nobody else writes: what it is ([`station`]), what it has
+//! taken, and the memory in which its frames stand ([`frame`]). The way to it is a *wire* ([`wire`]), on which all others
+//! contend by the rules of [`crate::csma`]; what goes over it is one word, which says whose frame it is and where. So
+//! nobody ever has a wire: a station that dies in the middle of a frame has not sent it.
+
+pub mod chunks;
+pub mod forward;
+pub mod frame;
+pub mod incoming;
+pub mod ledger;
+pub mod outgoing;
+pub mod station;
+pub mod wire;
+
+use crate::id::{VnodeId, MAX_VNODES};
+use crate::record;
+use crate::window::Window;
+
+/// Says that the bridge is a segment's.
+pub const MAGIC: u64 = u64::from_le_bytes(*b"ADEOSVNT");
+/// Version of what docs/vnet.md specifies.
+pub const VERSION: u32 = 1;
+/// Bytes of the bridge.
+pub const SIZE: usize = 10 << 20;
+/// What the name of the bridge begins with; the segment's follows.
+pub const PREFIX: &str = "vnet.";
+
+record! {
+    /// What the segment is, at the start of the bridge.
+    pub struct Header: 0x20 {
+        /// [`MAGIC`].
+        magic: u64,
+        /// [`VERSION`].
+        version: u32,
+        /// Zero.
+        reserved: u32,
+        /// [`SIZE`].
+        size: u64,
+        /// Changes of stations, ever ([`station::changes`]).
+        changes: u64,
+    }
+}
+
+/// The stations' pages, one after the other.
+const STATIONS: usize = 0x1000;
+const STATION: usize = 0x1000;
+/// The wires, one after the other.
+const WIRES: usize = 0x2_0000;
+/// Frames that can be on a wire and not taken yet.
+pub const PLACES: usize = 0x200;
+/// The stations' frames, one after the other.
+const STORES: usize = 0x10_0000;
+/// Bytes of a chunk; a frame takes some that follow each other.
+pub const CHUNK: usize = 0x800;
+/// Chunks that a station has for its frames.
+pub const CHUNKS: usize = 0x100;
+
+const _: () = assert!(STATIONS + STATION * MAX_VNODES <= WIRES);
+const _: () = assert!(WIRES + PLACES * 8 * MAX_VNODES <= STORES);
+const _: () = assert!(STORES + CHUNK * CHUNKS * MAX_VNODES <= SIZE);
+const _: () = assert!(SIZE as u64 % crate::layout::GRANULE == 0);
+
+/// Where what a station says lies in its page: one part to a pair of cache lines.
+mod part {
+    /// [`super::station::Station`].
+    pub(super) const STATION: usize = 0x000;
+    /// `u64` by sender: frames taken from it ([`super::ledger`]).
+    pub(super) const TAKEN: usize = 0x080;
+    /// `u64`: where the next frame goes on the wire to it; senders write.
+    pub(super) const HEAD: usize = 0x180;
+    /// `u64`: not 0 while it sleeps.
+    pub(super) const ASLEEP: usize = 0x200;
+    /// `u64`: bits of senders that wait for it to take something; senders set.
+    pub(super) const AWAITED: usize = 0x280;
+}
+
+/// Where a part of a station's page lies.
+const fn at(station: VnodeId, part: usize) -> usize {
+    STATIONS + STATION * station.index() + part
+}
+
+/// The wire to a station.
+pub const fn wire(to: VnodeId) -> wire::Wire {
+    wire::Wire {
+        head: at(to, part::HEAD),
+        places: WIRES + PLACES * 8 * to.index(),
+        count: PLACES as u64,
+    }
+}
+
+/// Where a chunk of a station lies; one that it does not have is its last.
+pub const fn chunk(of: VnodeId, number: usize) -> usize {
+    let number = if number < CHUNKS { number } else { CHUNKS - 1 };
+    STORES + CHUNK * (CHUNKS * of.index() + number)
+}
+
+/// Why a bridge is not used as a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Misfit {
+    /// It does not say that it is one.
+    Magic,
+    /// It is one of another version: this one.
+    Version(u32),
+    /// It says that it is of another size.
+    Size,
+}
+
+/// Makes a new bridge, which is all zeros, a segment. Whoever has created it.
+pub fn create<W: Window>(window: &W) {
+    for to in VnodeId::all() {
+        wire(to).clear(window, 0);
+    }
+    window.store_release(Header::OFFSETS.version, VERSION);
+    window.store_release64(Header::OFFSETS.size, SIZE as u64);
+    window.store_release64(Header::OFFSETS.magic, MAGIC);
+}
+
+/// Checks that a bridge is a segment that this crate can use (VN-1).
+pub fn check<W: Window>(window: &W) -> Result<(), Misfit> {
+    if window.load_acquire64(Header::OFFSETS.magic) != MAGIC {
+        return Err(Misfit::Magic);
+    }
+    let version = window.load_acquire(Header::OFFSETS.version);
+    if version != VERSION {
+        return Err(Misfit::Version(version));
+    }
+    if window.load_acquire64(Header::OFFSETS.size) != SIZE as u64 || window.size() < SIZE {
+        return Err(Misfit::Size);
+    }
+    Ok(())
+}
+
+/// Which time a sender has joined, above what a station has taken of it since.
+const SENDER: u32 = 56;
+const COUNT: u64 = (1 << SENDER) - 1;
+
+/// Frames that a station has taken of a sender since that has joined for the time `epoch` (VN-24): none, if it has
+/// seen nothing of that time.
+pub fn taken<W: Window>(window: &W, by: VnodeId, from: VnodeId, epoch: u8) -> u64 {
+    let word = window.load_acquire64(at(by, part::TAKEN) + 8 * from.index());
+    if word >> SENDER == u64::from(epoch) {
+        word & COUNT
+    } else {
+        0
+    }
+}
+
+/// Says how many frames of a sender it has taken: their chunks are the sender's again. The station itself.
+pub fn publish_taken<W: Window>(window: &W, me: VnodeId, from: VnodeId, epoch: u8, count: u64) {
+    let word = u64::from(epoch) << SENDER | count & COUNT;
+    window.store_release64(at(me, part::TAKEN) + 8 * from.index(), word);
+}
+
+/// Says that a station sleeps. It has to look at its wire again before it does (VN-40).
+pub fn sleep<W: Window>(window: &W, me: VnodeId) {
+    window.store_release64(at(me, part::ASLEEP), 1);
+    window.full_barrier();
+}
+
+/// Says that it does not sleep any more.
+pub fn wake<W: Window>(window: &W, me: VnodeId) {
+    window.store_release64(at(me, part::ASLEEP), 0);
+}
+
+/// Whether a station's portal is to be raised, after something was put on its wire (VN-41): for as long as it says that it sleeps,
+/// so that no sender that dies can take the news with it.
+pub fn sleeps<W: Window>(window: &W, station: VnodeId) -> bool {
+    window.load_acquire64(at(station, part::ASLEEP)) != 0
+}
+
+/// Says that a sender waits for a station to take something. It has to look again before it waits, and not
+/// to wait for ever: whoever takes the word may die (VN-42).
+pub fn await_taken<W: Window>(window: &W, me: VnodeId, station: VnodeId) {
+    let bit = u64::from(crate::membership::bit(me));
+    window.fetch_or64(at(station, part::AWAITED), bit);
+}
+
+/// The senders that wait, after something was taken: their portals are to be raised (VN-43).
+pub fn take_awaiting<W: Window>(window: &W, me: VnodeId) -> crate::membership::Mask {
+    window.full_barrier();
+    if window.load_acquire64(at(me, part::AWAITED)) == 0 {
+        return 0;
+    }
+    window.swap64(at(me, part::AWAITED), 0) as crate::membership::Mask
+}

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A frame as it stands in its sender's chunks: a head, and the bytes behind it.
+//!
+//! Whoever takes it may come late, when the sender has put another frame there. So each frame has a *generation*, which the head
+//! has while the frame stands, and which the word on the wire says: a taker looks before it has copied, and after.
+
+use super::{chunk, CHUNK, CHUNKS};
+use crate::id::VnodeId;
+use crate::record;
+use crate::window::Window;
+
+record! {
+    /// What stands before a frame.
+    pub struct Head: 0x20 {
+        /// Which frame this is, and above it which time its sender has joined; 0 while it is written.
+        generation: u32,
+        /// Bytes that follow.
+        length: u32,
+        /// What the sender leaves to whoever takes it (checksum, segments), as `struct virtio_net_hdr`.
+        offload: [u8; 16],
+        /// Zero.
+        reserved: u64,
+    }
+}
+
+/// Bytes of the largest frame: 64 KiB of a packet, the Ethernet header, and two VLAN tags.
+pub const MAX_LENGTH: usize = 0xffff + 14 + 8;
+/// Bytes of the smallest one, which has nothing but its header.
+pub const MIN_LENGTH: usize = 14;
+
+const _: () = assert!(Head::SIZE + MAX_LENGTH <= CHUNK * CHUNKS / 4);
+
+/// What goes over a wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Word {
+    /// Whose frame it is.
+    pub from: VnodeId,
+    /// Its first chunk.
+    pub chunk: u16,
+    /// Which of the sender's frames it is; not 0.
+    pub generation: u16,
+    /// Which time the sender has joined ([`super::station::Seen::epoch`]).
+    pub sender: u8,
+    /// Which time the station that it is for has joined.
+    pub taker: u8,
+}
+
+const SENDER: u32 = 16;
+const TAKER: u32 = 24;
+const FROM: u32 = 32;
+const CHUNK_AT: u32 = 36;
+
+const _: () = assert!(CHUNKS <= 1 << (super::wire::WORD_BITS - CHUNK_AT));
+
+impl Word {
+    /// What the head of its frame says while that stands.
+    const fn stands(self) -> u32 {
+        (self.sender as u32) << SENDER | self.generation as u32
+    }
+
+    /// As it goes over the wire.
+    pub const fn bits(self) -> u64 {
+        self.generation as u64
+            | (self.sender as u64) << SENDER
+            | (self.taker as u64) << TAKER
+            | (self.from.number() as u64) << FROM
+            | (self.chunk as u64) << CHUNK_AT
+    }
+
+    /// What somebody has put on the wire; `None` if no station has such a chunk.
+    pub const fn from_bits(bits: u64) -> Option<Self> {
+        let chunk = bits >> CHUNK_AT;
+        let Some(from) = VnodeId::new((bits >> FROM & 0xf) as u32) else {
+            return None;
+        };
+        if chunk >= CHUNKS as u64 {
+            return None;
+        }
+        Some(Self {
+            from,
+            chunk: chunk as u16,
+            generation: bits as u16,
+            sender: (bits >> SENDER) as u8,
+            taker: (bits >> TAKER) as u8,
+        })
+    }
+}
+
+/// Why a frame is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// The sender has put another one there.
+    Replaced,
+    /// It is longer than any, or shorter, or does not lie in the sender's chunks.
+    Length,
+}
+
+/// Where the bytes of a frame lie.
+pub const fn body(of: VnodeId, first: u16) -> usize {
+    chunk(of, first as usize) + Head::SIZE
+}
+
+/// Begins to replace what stands in a chunk: nobody takes it any more. The sender.
+pub fn begin<W: Window>(window: &W, me: VnodeId, first: u16) {
+    window.store_release(chunk(me, first.into()) + Head::OFFSETS.generation, 0);
+    // Before the bytes that follow.
+    window.full_barrier();
+}
+
+/// Says that the frame of a word stands, with `length` bytes behind the head. The sender.
+pub fn finish<W: Window>(window: &W, word: Word, length: usize, offload: [u8; 16]) {
+    let at = chunk(word.from, word.chunk.into());
+    let head = Head {
+        generation: 0,
+        // No frame is that long.
+        length: length as u32,
+        offload,
+        reserved: 0,
+    };
+    window.write(at, &head.to_bytes());
+    window.store_release(at + Head::OFFSETS.generation, word.stands());
+}
+
+/// What a word stands for: how many bytes there are, and what is left to do with them.
+pub fn open<W: Window>(window: &W, word: Word) -> Result<(usize, [u8; 16]), Lost> {
+    let at = chunk(word.from, word.chunk.into());
+    if !is_there(window, word) {
+        return Err(Lost::Replaced);
+    }
+    let mut bytes = [0; Head::SIZE];
+    window.read(at, &mut bytes);
+    let head = Head::from_bytes(&bytes);
+    let length = head.length as usize;
+    let room = (CHUNKS.saturating_sub(word.chunk.into()) * CHUNK).saturating_sub(Head::SIZE);
+    if !(MIN_LENGTH..=MAX_LENGTH.min(room)).contains(&length) {
+        return Err(Lost::Length);
+    }
+    Ok((length, head.offload))
+}
+
+/// Whether what was copied is the frame of the word: after the copy.
+pub fn close<W: Window>(window: &W, word: Word) -> Result<(), Lost> {
+    window.full_barrier();
+    if is_there(window, word) {
+        Ok(())
+    } else {
+        Err(Lost::Replaced)
+    }
+}
+
+fn is_there<W: Window>(window: &W, word: Word) -> bool {
+    let at = chunk(word.from, word.chunk.into()) + Head::OFFSETS.generation;
+    let generation = window.load_acquire(at);
+    generation != 0 && generation == word.stands()
+}
