@@ -1,0 +1,243 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# Ethernets between vnodes: ordinary devices to all of Linux. docs/vnet.md is cited as VN-n.
+#
+# cluster: --cpus 5 --memory 3G --config /dev/null --timeout 300
+# cargo: nettest
+
+# shellcheck disable=SC2317 # Functions are called by check as well.
+# shellcheck source=selftests/ktap.sh
+. /selftests/ktap.sh
+
+modules=/lib/modules/$(uname -r)/adeos
+vnodes='one two three'
+group=239.1.2.3
+
+# in_ NAME COMMAND...: runs a command in a vnode, or in the root.
+in_() {
+    if [ "$1" = root ]; then
+        shift
+        "$@"
+    else
+        on "$@"
+    fi
+}
+
+# address NAME: what it has on the segment 0.
+address() {
+    case $1 in
+    root) echo 10.7.0.1 ;;
+    one) echo 10.7.0.2 ;;
+    two) echo 10.7.0.3 ;;
+    three) echo 10.7.0.4 ;;
+    esac
+}
+
+# six NAME: the same for IPv6.
+six() {
+    echo "fd00:7::${1}" | sed 's/root/1/; s/one/2/; s/two/3/; s/three/4/'
+}
+
+# counts NAME WORD [DEVICE]: a counter of Linux's.
+counts() {
+    in_ "$1" cat "/sys/class/net/${3:-vnet0}/statistics/$2"
+}
+
+# up NAME: the device of a kernel, with its addresses.
+up() {
+    in_ "$1" sh -c "ip addr add $(address "$1")/24 dev vnet0 &&
+        ip -6 addr add $(six "$1")/64 dev vnet0 && ip link set vnet0 up &&
+        ip route add 239.0.0.0/8 dev vnet0"
+}
+
+# serve NAME: what the tests talk to.
+serve() {
+    in_ "$1" sh -c "nettest serve --group $group >/tmp/serve 2>&1 &"
+    eventually 5 in_ "$1" grep -q ready /tmp/serve
+}
+
+# join NAME
+join() {
+    in_ "$1" insmod "$modules/vnet.ko" && up "$1" && serve "$1"
+}
+
+boot() {
+    cpu=1
+    for name in $vnodes; do
+        check "$name starts" start "$name" --cpus $cpu --memory $((small + 96))M
+        cpu=$((cpu + 1))
+    done
+    check 'the root has the module' insmod "$modules/vnet.ko"
+    is "$(ip link show vnet0 | grep -c 'NO-CARRIER\|state UP')" 0 'its device is down, without a carrier'
+    check 'and goes up' up root
+    is "$(cat /sys/class/net/vnet0/carrier)" 1 'with a carrier'
+    check 'what answers is there' serve root
+    for name in $vnodes; do
+        check "$name joins" join "$name"
+    done
+}
+
+addresses() {
+    all=$(for name in root $vnodes; do in_ "$name" cat /sys/class/net/vnet0/address; done)
+    is "$(echo "$all" | sort -u | wc -l)" 4 'VN-12: each has an address of its own'
+    is "$(echo "$all" | cut -c 1-5 | sort -u)" 02:ad 'VN-12: which is locally administered'
+    before=$(on one cat /sys/class/net/vnet0/address)
+    check 'another address is taken' on one ip link set vnet0 address 02:00:00:00:00:99
+    on one ip neigh flush dev vnet0 >/dev/null 2>&1
+    check 'and heard of' on one ping -c 1 -W 3 "$(address two)"
+    check 'by all' ping -c 1 -W 3 "$(address one)"
+    on one ip link set vnet0 address "$before"
+    for name in root two; do
+        in_ $name ip neigh flush dev vnet0 >/dev/null
+    done
+}
+
+# ARP, IPv4 and IPv6 in all pairs.
+everyone_reaches_everyone() {
+    for from in root $vnodes; do
+        for to in root $vnodes; do
+            [ "$from" != "$to" ] || continue
+            check "$from reaches $to" in_ "$from" ping -c 2 -W 3 "$(address "$to")"
+            check "$from reaches $to by IPv6" \
+                in_ "$from" ping -6 -c 1 -W 3 "$(six "$to")"
+        done
+    done
+    check 'datagrams of many sizes come back as they were' \
+        on one nettest echo --step 211 "$(address two)"
+    check 'and the largest' on one nettest echo --from 65000 --step 13 "$(address two)"
+    check 'also whole' sh -c "ip link set vnet0 mtu 65535 && on two ip link set vnet0 mtu 65535"
+    check 'in one frame' nettest echo --from 65000 --step 29 "$(address two)"
+    check 'and as before' sh -c "ip link set vnet0 mtu 1500 && on two ip link set vnet0 mtu 1500"
+}
+
+# Streams in all pairs of the vnodes, both ways, at once.
+streams() {
+    bytes=$((8 << 20))
+    for from in $vnodes; do
+        for to in $vnodes; do
+            [ "$from" != "$to" ] || continue
+            on "$from" nettest stream --bytes $bytes "$(address "$to")" >"/tmp/$from.$to" 2>&1 &
+            eval "stream_${from}_${to}=$!"
+        done
+    done
+    for from in $vnodes; do
+        for to in $vnodes; do
+            [ "$from" != "$to" ] || continue
+            eval "wait \$stream_${from}_${to}"
+            is "$(cut -d ' ' -f 1,2 "/tmp/$from.$to")" "stream $bytes" \
+                "a stream from $from to $to arrives as it was, beside five others"
+        done
+    done
+    check 'several flows at once' on one nettest stream --flows 4 --bytes 2000000 "$(address two)"
+    check 'and backwards' on one nettest stream --reverse --bytes 4000000 "$(address root)"
+    check 'by IPv6' on three nettest stream --bytes 4000000 "$(six two)"
+}
+
+# VN-50: as long as there is room, nothing is lost: whoever sends is stopped when there is none.
+nothing_is_lost() {
+    for size in 16 1472 9000 65507; do
+        said=$(on one nettest numbered --count 3000 --size $size --ahead 16 "$(address three)")
+        remark "$said"
+        is "${said% *}" 'numbered 3000 3000 0' "of 3000 datagrams of $size bytes none is lost or late"
+    done
+}
+
+groups() {
+    said=$(on one nettest who --via "$(address one)" 10.7.0.255)
+    is "$said" "who 4 $(address root) $(address one) $(address two) $(address three)" \
+        'all hear what is for all'
+    said=$(on one nettest who --via "$(address one)" $group)
+    is "$said" "who 4 $(address root) $(address one) $(address two) $(address three)" \
+        'and what is for their group'
+    before=$(counts root rx_packets)
+    for _ in 1 2 3 4 5; do
+        on one nettest rounds --count 20 "$(address two)" >/dev/null
+    done
+    is "$(counts root rx_packets)" "$before" 'VN-13: nobody hears what is for others'
+    ip link set vnet0 promisc on
+    before=$(counts root rx_packets)
+    on one nettest rounds --count 20 "$(address two)" >/dev/null
+    check 'VN-14: but who listens to all' [ "$(counts root rx_packets)" -ge $((before + 40)) ]
+    ip link set vnet0 promisc off
+}
+
+segments() {
+    check 'another segment' ip link add vnet7 type vnet
+    check 'in two kernels' on one ip link add vnet7 type vnet
+    ip addr add 10.8.0.1/24 dev vnet7
+    ip link set vnet7 up
+    on one sh -c 'ip addr add 10.8.0.2/24 dev vnet7; ip link set vnet7 up'
+    check 'connects them' ping -c 1 -W 3 10.8.0.2
+    is "$(vnode bridge list | grep -c 'vnet\.')" 2 'each is a bridge'
+    check 'a segment is left' ip link del vnet7
+    check 'by all' on one ip link del vnet7
+    is "$(vnode bridge list | grep -c 'vnet\.')" 1 'and is gone when nobody is on it'
+    refuses . 'one vnode has no two devices on a segment' ip link add other0 type vnet
+    refuses . 'a device without a number has to name its segment' ip link add other type vnet
+}
+
+# Somebody dies while it sends and is sent to; the others go on, and it comes again.
+deaths() {
+    for round in 1 2 3; do
+        on three nettest stream --bytes 2000000000 "$(address one)" >/dev/null 2>&1 &
+        one=$!
+        nettest stream --bytes 2000000000 "$(address three)" >/dev/null 2>&1 &
+        two=$!
+        sleep 0.5
+        vnode kill three >/dev/null
+        check "the others go on ($round)" on one nettest stream --bytes 500000 "$(address two)"
+        kill $two
+        wait $one $two
+        start three --cpus 3 --memory $((small + 96))M
+        check "and it comes again ($round)" join three
+        check "and is reached ($round)" on one ping -c 1 -W 3 "$(address three)"
+        check "with what it sends ($round)" on three nettest stream --bytes 500000 "$(address two)"
+    done
+}
+
+# VN-50: a vnode that lives and takes nothing holds up nobody else. Linux is told to poll its device every four
+# seconds, whatever comes.
+stuck() {
+    check 'it is reached' on one ping -c 1 -W 3 "$(address three)"
+    on three sh -c 'cd /sys/class/net/vnet0; echo 4000000000 >gro_flush_timeout; echo 100 >napi_defer_hard_irqs'
+    on one ping -c 1 -W 1 "$(address three)" >/dev/null
+    missed=$(counts one tx_fifo_errors)
+    on one nettest numbered --count 300 --size 60000 --ahead 300 "$(address three)" >/tmp/numbered 2>&1 &
+    job=$!
+    check 'who is sent to takes nothing' \
+        eventually 4 sh -c "[ \$(vnode exec one cat /sys/class/net/vnet0/statistics/tx_fifo_errors) -gt $missed ]"
+    said=$(on one nettest rounds --count 200 "$(address two)")
+    remark "$said"
+    is "$(echo "$said" | cut -d ' ' -f 1,2)" 'rounds 200' 'others take what is for them'
+    check 'meanwhile' kill -0 $job
+    on three sh -c 'cd /sys/class/net/vnet0; echo 0 >napi_defer_hard_irqs; echo 0 >gro_flush_timeout'
+    wait $job
+    remark "to whom took nothing: $(cat /tmp/numbered)"
+    check 'it is reached again' eventually 10 on one ping -c 1 -W 1 "$(address three)"
+    check 'with all that is sent' on one nettest stream --bytes 500000 "$(address three)"
+}
+
+gone() {
+    refuses 'unavailable' 'the nanokernel stays while it is used' rmmod adeos_core
+    for name in $vnodes; do
+        check "$name goes" on "$name" rmmod vnet
+    done
+    check 'and the root' rmmod vnet
+    is "$(vnode bridge list | grep -c 'vnet\.')" 0 'no bridge stays'
+    check 'it is loaded again' insmod "$modules/vnet.ko"
+    check 'and goes again' rmmod vnet
+}
+
+boot
+addresses
+everyone_reaches_everyone
+streams
+nothing_is_lost
+groups
+segments
+deaths
+stuck
+gone
+# shellcheck disable=SC2086 # These are several words.
+sound $vnodes
+finish

@@ -1,0 +1,345 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Ethernet devices of a kind, which come and go by `ip link`.
+//!
+//! C headers: `include/linux/netdevice.h`, `include/net/rtnetlink.h`, `include/linux/ethtool.h`. Their tables are full of
+//! inlines and of fields that bindgen does not see, so `netdev_shim.c` has them.
+
+use crate::ffi;
+use crate::packet::Outbound;
+use core::marker::PhantomData;
+use core::ptr::NonNull;
+use kernel::error::to_result;
+use kernel::ffi::{
+    c_char,
+    c_int,
+    c_void, //
+};
+use kernel::prelude::*;
+
+/// Address of a device.
+pub(crate) type Address = [u8; 6];
+
+/// What has become of a packet that was to be sent. As `shim.h` has it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Fate {
+    /// It is sent.
+    Sent,
+    /// It is lost.
+    Lost,
+    /// It has to wait; the queue has been stopped by [`Handle::stop_queue`].
+    Waits,
+}
+
+/// What is counted of a device beside packets and bytes.
+pub(crate) struct Counters {
+    /// What each is called, as `ethtool -S` shows it.
+    pub(crate) names: &'static [[u8; 32]],
+    /// Places of those that Linux shows by names of its own.
+    pub(crate) collisions: u32,
+    pub(crate) aborted: u32,
+    pub(crate) missed: u32,
+    pub(crate) frame_errors: u32,
+}
+
+/// What the driver of such a device does. Linux holds its lock of network devices in all that runs in
+/// process context.
+pub(crate) trait Driver: Sized + Send + Sync + 'static {
+    /// Its counters.
+    const COUNTERS: Counters;
+    /// Packets that can be on their way from and to it.
+    const RINGS: (u32, u32);
+    /// Queues of packets to be sent; each is stopped and woken by itself.
+    const QUEUES: u32;
+
+    /// Makes a device on a segment, and the address that it has if nobody says another one. Process context.
+    /// EINVAL it is no name of a segment, EBUSY there is a device already.
+    fn create(handle: Handle, segment: &CStr) -> Result<(Pin<KBox<Self>>, Address)>;
+
+    /// It is set up. Process context; soft interrupts for it come only after this.
+    fn open(&self, address: Address) -> Result;
+
+    /// It is shut down; neither [`transmit`](Self::transmit) nor [`poll`](Self::poll) runs. Process context.
+    fn stop(&self);
+
+    /// The queue for packets to an address, below [`QUEUES`](Self::QUEUES). Soft interrupts are held off.
+    fn queue_of(&self, to: Address) -> u32;
+
+    /// Sends a packet of a queue. Soft interrupts are held off; one of each queue at a time.
+    fn transmit(&self, packet: &Outbound<'_>, queue: u32) -> Fate;
+
+    /// Receives packets, so many at most; how many. In the soft interrupt; one at a time.
+    fn poll(&self, budget: usize) -> usize;
+
+    /// There was nothing more to receive: from here on [`Handle::schedule`] has to be called. False if there is something,
+    /// and it is not to sleep.
+    fn sleep(&self) -> bool;
+
+    /// Takes another address. Process context.
+    fn set_address(&self, address: Address);
+
+    /// Listens to all, to all groups, or to groups of these bits. Soft interrupts are held off.
+    fn listen(&self, all: bool, all_groups: bool, filter: u64);
+
+    /// The bit of a group.
+    fn filter_bit(address: Address) -> u64;
+
+    /// Says what was counted, in the order of the names. Process context.
+    fn count(&self, counters: &mut [u64]);
+}
+
+/// A device as its driver sees it; the driver is dropped before it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Handle(NonNull<ffi::NetDev>);
+
+// SAFETY: The functions that take it may be called from any thread.
+unsafe impl Send for Handle {}
+// SAFETY: As above.
+unsafe impl Sync for Handle {}
+
+impl Handle {
+    /// The device as a number, which is not 0.
+    pub(crate) fn to_address(self) -> usize {
+        self.0.as_ptr() as usize
+    }
+
+    /// The device of a number; [`None`] of 0.
+    ///
+    /// # Safety
+    ///
+    /// The number is of [`to_address`](Self::to_address), and the device lives for as long as it is used.
+    pub(crate) unsafe fn from_address(address: usize) -> Option<Self> {
+        NonNull::new(address as *mut ffi::NetDev).map(Self)
+    }
+
+    pub(crate) fn as_raw(&self) -> *mut ffi::NetDev {
+        self.0.as_ptr()
+    }
+
+    /// Has [`Driver::poll`] called. Any context but threads with interrupts off; the device is open.
+    pub(crate) fn schedule(&self) {
+        // SAFETY: The driver has it only while it lives.
+        unsafe { ffi::adeos_netdev_schedule(self.as_raw()) }
+    }
+
+    /// Has no packets of a queue sent until [`wake_queue`](Self::wake_queue).
+    pub(crate) fn stop_queue(&self, queue: u32) {
+        // SAFETY: As above; the driver has been told of this queue.
+        unsafe { ffi::adeos_netdev_stop_queue(self.as_raw(), queue) }
+    }
+
+    /// Has packets of a queue sent again.
+    pub(crate) fn wake_queue(&self, queue: u32) {
+        // SAFETY: As above.
+        unsafe { ffi::adeos_netdev_wake_queue(self.as_raw(), queue) }
+    }
+
+    /// Has [`Driver::poll`] called after this time, in ns.
+    pub(crate) fn poll_after(&self, delay_ns: u64) {
+        // SAFETY: As above.
+        unsafe { ffi::adeos_netdev_poll_at(self.as_raw(), delay_ns) }
+    }
+}
+
+/// Runs something with soft interrupts held off, in process context or in one.
+pub(crate) fn without_soft_interrupts<R>(run: impl FnOnce() -> R) -> R {
+    // SAFETY: They are let in again below, in the same context.
+    unsafe { ffi::adeos_netdev_hold_soft_interrupts() };
+    let result = run();
+    // SAFETY: They are held off since the call above.
+    unsafe { ffi::adeos_netdev_let_soft_interrupts() };
+    result
+}
+
+/// The kind of devices, until this is dropped; then they all go.
+pub(crate) struct Registration<T: Driver>(PhantomData<T>);
+
+impl<T: Driver> Registration<T> {
+    /// Registers it. There is one. Process context.
+    pub(crate) fn new() -> Result<Self> {
+        // SAFETY: The table lives for ever.
+        to_result(unsafe { ffi::adeos_netdev_register(&Table::<T>::OPERATIONS) })?;
+        Ok(Self(PhantomData))
+    }
+
+    /// Makes a device on a segment. Process context.
+    pub(crate) fn add(&self, segment: &CStr) -> Result {
+        // SAFETY: The kind is registered, and the name is a string.
+        to_result(unsafe { ffi::adeos_netdev_add(segment.as_char_ptr()) })
+    }
+}
+
+impl<T: Driver> Drop for Registration<T> {
+    fn drop(&mut self) {
+        // SAFETY: `new` registered it.
+        unsafe { ffi::adeos_netdev_unregister() };
+    }
+}
+
+struct Table<T>(PhantomData<T>);
+
+impl<T: Driver> Table<T> {
+    const OPERATIONS: ffi::Operations = ffi::Operations {
+        create: Self::create,
+        destroy: Self::destroy,
+        open: Self::open,
+        stop: Self::stop,
+        queue_of: Self::queue_of,
+        transmit: Self::transmit,
+        poll: Self::poll,
+        sleep: Self::sleep,
+        set_address: Self::set_address,
+        listen: Self::listen,
+        filter_bit: Self::filter_bit,
+        count: Self::count,
+        names: T::COUNTERS.names.as_ptr(),
+        // A handful.
+        nr_names: T::COUNTERS.names.len() as u32,
+        collisions: T::COUNTERS.collisions,
+        aborted: T::COUNTERS.aborted,
+        missed: T::COUNTERS.missed,
+        frame_errors: T::COUNTERS.frame_errors,
+        packets: T::RINGS.0,
+        places: T::RINGS.1,
+        queues: T::QUEUES,
+    };
+
+    /// # Safety
+    ///
+    /// `device` is what `create` has returned, and lives.
+    unsafe fn of<'a>(device: *const c_void) -> &'a T {
+        // SAFETY: By this function's condition.
+        unsafe { &*device.cast::<T>() }
+    }
+
+    /// # Safety
+    ///
+    /// The device lives for as long as what is returned, the name is a string, and there is room for an address.
+    unsafe extern "C" fn create(
+        it: *mut ffi::NetDev,
+        segment: *const c_char,
+        address: *mut [u8; 6],
+    ) -> *mut c_void {
+        let Some(handle) = NonNull::new(it).map(Handle) else {
+            return kernel::error::code::EINVAL.to_ptr();
+        };
+        // SAFETY: By this function's conditions.
+        let segment = unsafe { CStr::from_char_ptr(segment) };
+        match T::create(handle, segment) {
+            Ok((device, own)) => {
+                // SAFETY: By this function's conditions.
+                unsafe { *address = own };
+                // SAFETY: C does not move it.
+                KBox::into_raw(unsafe { Pin::into_inner_unchecked(device) }).cast()
+            }
+            Err(error) => error.to_ptr(),
+        }
+    }
+
+    /// # Safety
+    ///
+    /// `device` is what `create` has returned, and nobody uses it any more.
+    unsafe extern "C" fn destroy(device: *mut c_void) {
+        // SAFETY: By this function's conditions.
+        drop(unsafe { KBox::from_raw(device.cast::<T>()) });
+    }
+
+    /// # Safety
+    ///
+    /// `device` is what `create` has returned, and there is an address.
+    unsafe extern "C" fn open(device: *const c_void, address: *const [u8; 6]) -> c_int {
+        // SAFETY: By this function's conditions.
+        let (device, address) = unsafe { (Self::of(device), *address) };
+        device
+            .open(address)
+            .map_or_else(|error| error.to_errno(), |()| 0)
+    }
+
+    /// # Safety
+    ///
+    /// `device` is what `create` has returned.
+    unsafe extern "C" fn stop(device: *const c_void) {
+        // SAFETY: By this function's condition.
+        unsafe { Self::of(device) }.stop();
+    }
+
+    /// # Safety
+    ///
+    /// `device` is what `create` has returned, and there is an address.
+    unsafe extern "C" fn queue_of(device: *const c_void, address: *const [u8; 6]) -> u32 {
+        // SAFETY: By this function's conditions.
+        let (device, address) = unsafe { (Self::of(device), *address) };
+        device.queue_of(address)
+    }
+
+    /// # Safety
+    ///
+    /// `device` is what `create` has returned, and the packet nobody else's for now.
+    unsafe extern "C" fn transmit(device: *const c_void, skb: *mut ffi::SkBuff, queue: u32) -> u32 {
+        let Some(skb) = NonNull::new(skb) else {
+            return Fate::Lost as u32;
+        };
+        // SAFETY: By this function's conditions.
+        let (device, packet) = unsafe { (Self::of(device), Outbound::new(skb)) };
+        device.transmit(&packet, queue) as u32
+    }
+
+    /// # Safety
+    ///
+    /// `device` is what `create` has returned.
+    unsafe extern "C" fn poll(device: *const c_void, budget: c_int) -> c_int {
+        // SAFETY: By this function's condition.
+        let device = unsafe { Self::of(device) };
+        let budget = usize::try_from(budget).unwrap_or(0);
+        // No more than the budget, which is one.
+        device.poll(budget).min(budget) as c_int
+    }
+
+    /// # Safety
+    ///
+    /// `device` is what `create` has returned.
+    unsafe extern "C" fn sleep(device: *const c_void) -> bool {
+        // SAFETY: By this function's condition.
+        unsafe { Self::of(device) }.sleep()
+    }
+
+    /// # Safety
+    ///
+    /// `device` is what `create` has returned, and there is an address.
+    unsafe extern "C" fn set_address(device: *const c_void, address: *const [u8; 6]) {
+        // SAFETY: By this function's conditions.
+        let (device, address) = unsafe { (Self::of(device), *address) };
+        device.set_address(address);
+    }
+
+    /// # Safety
+    ///
+    /// `device` is what `create` has returned.
+    unsafe extern "C" fn listen(device: *const c_void, all: bool, all_groups: bool, filter: u64) {
+        // SAFETY: By this function's condition.
+        unsafe { Self::of(device) }.listen(all, all_groups, filter);
+    }
+
+    /// # Safety
+    ///
+    /// There is an address.
+    unsafe extern "C" fn filter_bit(address: *const [u8; 6]) -> u64 {
+        // SAFETY: By this function's condition.
+        T::filter_bit(unsafe { *address })
+    }
+
+    /// # Safety
+    ///
+    /// `device` is what `create` has returned, and there is room for as many numbers as there are names.
+    unsafe extern "C" fn count(device: *const c_void, counters: *mut u64) {
+        // SAFETY: By this function's conditions.
+        let (device, counters) = unsafe {
+            (
+                Self::of(device),
+                core::slice::from_raw_parts_mut(counters, T::COUNTERS.names.len()),
+            )
+        };
+        device.count(counters);
+    }
+}

@@ -1,0 +1,550 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Ethernet devices, as functions: what linux/netdevice.h and its like have as tables and inlines. */
+#include <linux/err.h>
+#include <linux/etherdevice.h>
+#include <linux/ethtool.h>
+#include <linux/hrtimer.h>
+#include <linux/if_vlan.h>
+#include <linux/module.h>
+#include <linux/netdevice.h>
+#include <linux/skbuff.h>
+#include <linux/virtio_net.h>
+#include <net/rtnetlink.h>
+#include "shim.h"
+
+#define KIND "vnet"
+/* Bytes of a packet that are not in pages of their own: headers, or all of a small one. */
+#define SMALL 2048
+#define HEADERS 256
+#define SEGMENT_SIZE 24
+#define MAX_QUEUES 16
+
+enum {
+	IFLA_VNET_UNSPEC,
+	IFLA_VNET_SEGMENT,
+	__IFLA_VNET_MAX,
+};
+
+struct adeos_netdev {
+	struct net_device *dev;
+	struct napi_struct napi;
+	struct hrtimer timer;
+	void *data;
+	char segment[SEGMENT_SIZE];
+	/* By queue; each is written under the queue's lock. */
+	struct {
+		u64 packets, bytes, dropped;
+	} tx[MAX_QUEUES];
+	u64 rx_packets, rx_bytes, rx_dropped, rx_length_errors, rx_frame_errors;
+};
+
+static const struct adeos_netdev_operations *driver;
+
+static void *data_of(struct net_device *dev)
+{
+	return ((struct adeos_netdev *)netdev_priv(dev))->data;
+}
+
+static int open(struct net_device *dev)
+{
+	struct adeos_netdev *it = netdev_priv(dev);
+	int error;
+
+	napi_enable(&it->napi);
+	error = driver->open(it->data, dev->dev_addr);
+	if (error) {
+		napi_disable(&it->napi);
+		return error;
+	}
+	netif_tx_start_all_queues(dev);
+	netif_carrier_on(dev);
+	/* What has come since the station joined. */
+	adeos_netdev_schedule(it);
+	return 0;
+}
+
+static int stop(struct net_device *dev)
+{
+	struct adeos_netdev *it = netdev_priv(dev);
+
+	netif_carrier_off(dev);
+	netif_tx_disable(dev);
+	napi_disable(&it->napi);
+	hrtimer_cancel(&it->timer);
+	driver->stop(it->data);
+	return 0;
+}
+
+/* One queue for each receiver: whoever takes nothing holds up nobody else's packets. */
+static u16 select_queue(struct net_device *dev, struct sk_buff *skb, struct net_device *sb_dev)
+{
+	return driver->queue_of(data_of(dev), ((struct ethhdr *)skb->data)->h_dest);
+}
+
+static netdev_tx_t start_xmit(struct sk_buff *skb, struct net_device *dev)
+{
+	struct adeos_netdev *it = netdev_priv(dev);
+	u16 queue = skb_get_queue_mapping(skb);
+
+	switch (driver->transmit(it->data, skb, queue)) {
+	case ADEOS_PACKET_SENT:
+		it->tx[queue].packets += skb_is_gso(skb) ? skb_shinfo(skb)->gso_segs : 1;
+		it->tx[queue].bytes += skb->len;
+		skb_tx_timestamp(skb);
+		consume_skb(skb);
+		return NETDEV_TX_OK;
+	case ADEOS_PACKET_WAITS:
+		return NETDEV_TX_BUSY;
+	default:
+		it->tx[queue].dropped++;
+		dev_kfree_skb_any(skb);
+		return NETDEV_TX_OK;
+	}
+}
+
+static int poll(struct napi_struct *napi, int budget)
+{
+	struct adeos_netdev *it = container_of(napi, struct adeos_netdev, napi);
+	int done = driver->poll(it->data, budget);
+
+	/* Whoever sends from now on, or has sent meanwhile, finds it awake or asleep. */
+	if (done < budget && napi_complete_done(napi, done) && !driver->sleep(it->data))
+		napi_schedule(napi);
+	return done;
+}
+
+static enum hrtimer_restart on_timer(struct hrtimer *timer)
+{
+	struct adeos_netdev *it = container_of(timer, struct adeos_netdev, timer);
+
+	napi_schedule(&it->napi);
+	return HRTIMER_NORESTART;
+}
+
+static int set_mac_address(struct net_device *dev, void *address)
+{
+	int error = eth_mac_addr(dev, address);
+
+	if (!error)
+		driver->set_address(data_of(dev), dev->dev_addr);
+	return error;
+}
+
+static void set_rx_mode(struct net_device *dev)
+{
+	/* Addresses beside its own: for so few it is no pity to hear all. */
+	bool all = dev->flags & IFF_PROMISC || !netdev_uc_empty(dev);
+	struct netdev_hw_addr *group;
+	u64 filter = 0;
+
+	netdev_for_each_mc_addr(group, dev)
+		filter |= driver->filter_bit(group->addr);
+	driver->listen(data_of(dev), all, dev->flags & IFF_ALLMULTI, filter);
+}
+
+static void get_stats64(struct net_device *dev, struct rtnl_link_stats64 *stats)
+{
+	struct adeos_netdev *it = netdev_priv(dev);
+	u64 counters[32] = {};
+
+	driver->count(it->data, counters);
+	for (u32 queue = 0; queue < driver->queues; queue++) {
+		stats->tx_packets += it->tx[queue].packets;
+		stats->tx_bytes += it->tx[queue].bytes;
+		stats->tx_dropped += it->tx[queue].dropped;
+	}
+	stats->tx_errors = counters[driver->aborted];
+	stats->tx_aborted_errors = counters[driver->aborted];
+	stats->tx_fifo_errors = counters[driver->missed];
+	stats->collisions = counters[driver->collisions];
+	stats->rx_packets = it->rx_packets;
+	stats->rx_bytes = it->rx_bytes;
+	stats->rx_dropped = it->rx_dropped;
+	stats->rx_length_errors = it->rx_length_errors;
+	stats->rx_frame_errors = it->rx_frame_errors + counters[driver->frame_errors];
+	stats->rx_errors = stats->rx_length_errors + stats->rx_frame_errors;
+}
+
+static const struct net_device_ops operations = {
+	.ndo_open = open,
+	.ndo_stop = stop,
+	.ndo_start_xmit = start_xmit,
+	.ndo_select_queue = select_queue,
+	.ndo_set_mac_address = set_mac_address,
+	.ndo_validate_addr = eth_validate_addr,
+	.ndo_set_rx_mode = set_rx_mode,
+	.ndo_get_stats64 = get_stats64,
+};
+
+static void get_drvinfo(struct net_device *dev, struct ethtool_drvinfo *info)
+{
+	struct adeos_netdev *it = netdev_priv(dev);
+
+	strscpy(info->driver, KIND, sizeof(info->driver));
+	snprintf(info->bus_info, sizeof(info->bus_info), "segment %s", it->segment);
+}
+
+static int get_sset_count(struct net_device *dev, int set)
+{
+	return set == ETH_SS_STATS ? driver->nr_names : -EOPNOTSUPP;
+}
+
+static void get_strings(struct net_device *dev, u32 set, u8 *to)
+{
+	if (set == ETH_SS_STATS)
+		memcpy(to, driver->names, driver->nr_names * ETH_GSTRING_LEN);
+}
+
+static void get_ethtool_stats(struct net_device *dev, struct ethtool_stats *stats, u64 *to)
+{
+	driver->count(data_of(dev), to);
+}
+
+static void get_ringparam(struct net_device *dev, struct ethtool_ringparam *ring,
+			  struct kernel_ethtool_ringparam *kernel, struct netlink_ext_ack *extack)
+{
+	ring->rx_max_pending = driver->places;
+	ring->rx_pending = driver->places;
+	ring->tx_max_pending = driver->packets;
+	ring->tx_pending = driver->packets;
+}
+
+static void get_channels(struct net_device *dev, struct ethtool_channels *channels)
+{
+	channels->max_tx = driver->queues;
+	channels->tx_count = driver->queues;
+	channels->max_rx = 1;
+	channels->rx_count = 1;
+}
+
+static int get_link_ksettings(struct net_device *dev, struct ethtool_link_ksettings *settings)
+{
+	/* There is no clock on this wire; it takes what its CPUs can copy. */
+	settings->base.speed = SPEED_UNKNOWN;
+	settings->base.duplex = DUPLEX_FULL;
+	settings->base.port = PORT_OTHER;
+	return 0;
+}
+
+static const struct ethtool_ops ethtool_operations = {
+	.get_drvinfo = get_drvinfo,
+	.get_link = ethtool_op_get_link,
+	.get_sset_count = get_sset_count,
+	.get_strings = get_strings,
+	.get_ethtool_stats = get_ethtool_stats,
+	.get_ringparam = get_ringparam,
+	.get_channels = get_channels,
+	.get_link_ksettings = get_link_ksettings,
+	.get_ts_info = ethtool_op_get_ts_info,
+};
+
+static void destructor(struct net_device *dev)
+{
+	struct adeos_netdev *it = netdev_priv(dev);
+
+	if (it->data)
+		driver->destroy(it->data);
+}
+
+static void setup(struct net_device *dev)
+{
+	struct adeos_netdev *it = netdev_priv(dev);
+
+	ether_setup(dev);
+	it->dev = dev;
+	hrtimer_setup(&it->timer, on_timer, CLOCK_MONOTONIC, HRTIMER_MODE_REL_SOFT);
+	dev->netdev_ops = &operations;
+	dev->ethtool_ops = &ethtool_operations;
+	dev->needs_free_netdev = true;
+	dev->priv_destructor = destructor;
+	dev->min_mtu = ETH_MIN_MTU;
+	dev->max_mtu = ETH_MAX_MTU;
+	dev->priv_flags |= IFF_LIVE_ADDR_CHANGE;
+	dev->priv_flags &= ~IFF_TX_SKB_SHARING;
+	/* What never leaves the machine needs neither checksums nor small packets. */
+	dev->features = NETIF_F_SG | NETIF_F_HW_CSUM | NETIF_F_RXCSUM | NETIF_F_HIGHDMA |
+			NETIF_F_TSO | NETIF_F_TSO6 | NETIF_F_TSO_ECN | NETIF_F_GSO_UDP_L4;
+	dev->hw_features = dev->features & ~NETIF_F_HIGHDMA;
+	dev->vlan_features = dev->features;
+}
+
+/* Everything of a new device but its registration; the destructor undoes it. */
+static int prepare(struct net_device *dev, const char *segment)
+{
+	struct adeos_netdev *it = netdev_priv(dev);
+	u8 address[ETH_ALEN];
+
+	if (strscpy(it->segment, segment, sizeof(it->segment)) <= 0)
+		return -EINVAL;
+	it->data = driver->create(it, it->segment, address);
+	if (IS_ERR(it->data)) {
+		int error = PTR_ERR(it->data);
+
+		it->data = NULL;
+		return error;
+	}
+	netif_napi_add(dev, &it->napi, poll);
+	netif_carrier_off(dev);
+	if (dev->addr_assign_type != NET_ADDR_SET)
+		eth_hw_addr_set(dev, address);
+	return 0;
+}
+
+static void abandon(struct net_device *dev)
+{
+	struct adeos_netdev *it = netdev_priv(dev);
+
+	if (it->data)
+		driver->destroy(it->data);
+	it->data = NULL;
+}
+
+/* Whoever names no segment is on the one of the number behind the device's name. */
+static const char *segment_of(const char *name)
+{
+	const char *at = name + strlen(name);
+
+	while (at > name && isdigit(at[-1]))
+		at--;
+	return at;
+}
+
+static int newlink(struct net_device *dev, struct rtnl_newlink_params *params,
+		   struct netlink_ext_ack *extack)
+{
+	char name[SEGMENT_SIZE];
+	int error;
+
+	if (params->data && params->data[IFLA_VNET_SEGMENT]) {
+		nla_strscpy(name, params->data[IFLA_VNET_SEGMENT], sizeof(name));
+	} else {
+		strscpy(name, segment_of(dev->name), sizeof(name));
+		if (!*name) {
+			NL_SET_ERR_MSG(extack, "name a segment, or a device with a number at its end");
+			return -EINVAL;
+		}
+	}
+	error = prepare(dev, name);
+	if (error) {
+		switch (error) {
+		case -EINVAL:
+			NL_SET_ERR_MSG(extack, "this is no name of a segment");
+			break;
+		case -EBUSY:
+			NL_SET_ERR_MSG(extack, "this vnode has a device on that segment already");
+			break;
+		case -EACCES:
+			NL_SET_ERR_MSG(extack, "this vnode may not be on that segment");
+			break;
+		default:
+			NL_SET_ERR_MSG(extack, "the segment cannot be opened");
+		}
+		return error;
+	}
+	error = register_netdevice(dev);
+	if (error)
+		abandon(dev);
+	return error;
+}
+
+static const struct nla_policy policy[__IFLA_VNET_MAX] = {
+	[IFLA_VNET_SEGMENT] = { .type = NLA_NUL_STRING, .len = SEGMENT_SIZE - 1 },
+};
+
+static size_t get_size(const struct net_device *dev)
+{
+	return nla_total_size(SEGMENT_SIZE);
+}
+
+static int fill_info(struct sk_buff *skb, const struct net_device *dev)
+{
+	const struct adeos_netdev *it = netdev_priv(dev);
+
+	return nla_put_string(skb, IFLA_VNET_SEGMENT, it->segment);
+}
+
+static unsigned int get_num_tx_queues(void)
+{
+	return driver->queues;
+}
+
+static unsigned int get_num_rx_queues(void)
+{
+	return 1;
+}
+
+static struct rtnl_link_ops link_operations __read_mostly = {
+	.kind = KIND,
+	.priv_size = sizeof(struct adeos_netdev),
+	.setup = setup,
+	.maxtype = __IFLA_VNET_MAX - 1,
+	.policy = policy,
+	.newlink = newlink,
+	.get_num_tx_queues = get_num_tx_queues,
+	.get_num_rx_queues = get_num_rx_queues,
+	.get_size = get_size,
+	.fill_info = fill_info,
+};
+
+MODULE_ALIAS_RTNL_LINK(KIND);
+
+int adeos_netdev_register(const struct adeos_netdev_operations *ops)
+{
+	if (ops->queues > MAX_QUEUES)
+		return -EINVAL;
+	driver = ops;
+	return rtnl_link_register(&link_operations);
+}
+
+/* All devices go with it. */
+void adeos_netdev_unregister(void)
+{
+	rtnl_link_unregister(&link_operations);
+}
+
+/* A device that nobody has asked for. */
+int adeos_netdev_add(const char *segment)
+{
+	struct net_device *dev = alloc_netdev_mqs(sizeof(struct adeos_netdev), KIND "%d", NET_NAME_ENUM,
+						  setup, driver->queues, 1);
+	int error;
+
+	if (!dev)
+		return -ENOMEM;
+	dev->rtnl_link_ops = &link_operations;
+	error = prepare(dev, segment);
+	if (!error)
+		error = register_netdev(dev);
+	if (error) {
+		abandon(dev);
+		free_netdev(dev);
+	}
+	return error;
+}
+
+/* In an interrupt, or with soft interrupts held off. */
+void adeos_netdev_schedule(struct adeos_netdev *it)
+{
+	bool in_thread = !in_interrupt();
+
+	if (in_thread)
+		local_bh_disable();
+	napi_schedule(&it->napi);
+	if (in_thread)
+		local_bh_enable();
+}
+
+void adeos_netdev_stop_queue(struct adeos_netdev *it, u32 queue)
+{
+	netif_stop_subqueue(it->dev, queue);
+}
+
+void adeos_netdev_wake_queue(struct adeos_netdev *it, u32 queue)
+{
+	netif_wake_subqueue(it->dev, queue);
+}
+
+void adeos_netdev_poll_at(struct adeos_netdev *it, u64 delay_ns)
+{
+	hrtimer_start(&it->timer, ns_to_ktime(delay_ns), HRTIMER_MODE_REL_SOFT);
+}
+
+void adeos_netdev_hold_soft_interrupts(void)
+{
+	local_bh_disable();
+}
+
+void adeos_netdev_let_soft_interrupts(void)
+{
+	local_bh_enable();
+}
+
+u32 adeos_packet_length(struct sk_buff *skb)
+{
+	return skb->len;
+}
+
+/* The bytes of a packet, piece by piece. There are none in pages that are not mapped. */
+bool adeos_packet_piece(struct sk_buff *skb, u32 number, u8 **bytes, u32 *count)
+{
+	const skb_frag_t *frag;
+
+	if (!number) {
+		*bytes = skb->data;
+		*count = skb_headlen(skb);
+		return true;
+	}
+	if (number > skb_shinfo(skb)->nr_frags)
+		return false;
+	frag = &skb_shinfo(skb)->frags[number - 1];
+	*bytes = skb_frag_address(frag);
+	*count = skb_frag_size(frag);
+	return true;
+}
+
+/* What whoever takes the packet has to do with it; whether that can be said. */
+bool adeos_packet_offload(struct sk_buff *skb, u8 *offload)
+{
+	struct virtio_net_hdr header;
+
+	if (skb_has_frag_list(skb) || virtio_net_hdr_from_skb(skb, &header, true, true, 0))
+		return false;
+	memset(offload, 0, 16);
+	memcpy(offload, &header, sizeof(header));
+	return true;
+}
+
+struct sk_buff *adeos_packet_create(struct adeos_netdev *it, u32 length)
+{
+	struct sk_buff *skb;
+	int error;
+
+	if (length <= SMALL) {
+		skb = napi_alloc_skb(&it->napi, length);
+		if (skb)
+			skb_put(skb, length);
+	} else {
+		skb = alloc_skb_with_frags(NET_SKB_PAD + NET_IP_ALIGN + HEADERS, length - HEADERS,
+					   PAGE_ALLOC_COSTLY_ORDER, &error, GFP_ATOMIC);
+		if (skb) {
+			skb_reserve(skb, NET_SKB_PAD + NET_IP_ALIGN);
+			skb_put(skb, HEADERS);
+			skb->data_len = length - HEADERS;
+			skb->len += length - HEADERS;
+		}
+	}
+	if (!skb)
+		it->rx_dropped++;
+	return skb;
+}
+
+void adeos_packet_receive(struct adeos_netdev *it, struct sk_buff *skb, const u8 *offload)
+{
+	struct virtio_net_hdr header;
+	unsigned int length = skb->len;
+
+	memcpy(&header, offload, sizeof(header));
+	if (header.flags & VIRTIO_NET_HDR_F_DATA_VALID)
+		skb->ip_summed = CHECKSUM_UNNECESSARY;
+	if (virtio_net_hdr_to_skb(skb, &header, true)) {
+		it->rx_frame_errors++;
+		goto drop;
+	}
+	if (!skb_is_gso(skb) && length > it->dev->mtu + VLAN_ETH_HLEN) {
+		it->rx_length_errors++;
+		goto drop;
+	}
+	it->rx_packets += skb_is_gso(skb) ? max_t(u32, skb_shinfo(skb)->gso_segs, 1) : 1;
+	it->rx_bytes += length;
+	skb->protocol = eth_type_trans(skb, it->dev);
+	napi_gro_receive(&it->napi, skb);
+	return;
+drop:
+	kfree_skb(skb);
+}
+
+/* It was not what was sent. */
+void adeos_packet_drop(struct sk_buff *skb)
+{
+	kfree_skb(skb);
+}

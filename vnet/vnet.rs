@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! An Ethernet between vnodes (paper section 7.1; docs/vnet.md).
+//!
+//! The same module runs in each kernel. A device is a station on a segment, which is a bridge of this name: what one sends, it
+//! puts on the wires of those that hear it; what is on its own wire, it receives. `vnet0` is there once the module is
+//! loaded, and `ip link add` makes more.
+
+use adeos_core::events::Subscription;
+use adeos_core::{
+    Core,
+    Handler,
+    Portal, //
+};
+use adeos_proto::layout::portal::NETWORK;
+use device::Device;
+use kernel::prelude::*;
+use kernel::str::CString;
+use netdev::Registration;
+
+mod device;
+mod ffi;
+mod netdev;
+mod packet;
+mod segment;
+mod statics;
+
+module! {
+    type: Vnet,
+    name: "vnet",
+    authors: ["The Adeos cluster project"],
+    description: "An Ethernet between vnodes",
+    license: "GPL",
+    params: {
+        devices: u32 {
+            default: 1,
+            description: "Devices that there are at once: vnet0 on the segment 0, vnet1 on 1, and so on",
+        },
+    },
+}
+
+/// The loaded module. Fields go in this order: first the devices, then what tells them that there is something.
+struct Vnet {
+    _devices: Registration<Device>,
+    _subscription: Subscription,
+    _portal: Portal,
+}
+
+impl kernel::Module for Vnet {
+    fn init(_module: &'static ThisModule) -> Result<Self> {
+        segment::init();
+        let core = Core::get()?;
+        let portal = Portal::take(NETWORK, "vnet", Handler::Interrupt(statics::on_portal))?;
+        let subscription = Subscription::new(statics::on_view)?;
+        statics::take_view(&core);
+        portal.unmask();
+        let devices = Registration::new()?;
+        for number in 0..module_parameters::devices.value() {
+            let segment = CString::try_from_fmt(fmt!("{number}"))?;
+            devices.add(&segment).inspect_err(|error| {
+                pr_err!("there is no segment {}: {:?}\n", number, error);
+            })?;
+        }
+        Ok(Self {
+            _devices: devices,
+            _subscription: subscription,
+            _portal: portal,
+        })
+    }
+}
