@@ -4,7 +4,7 @@
 # privileges; in other vnodes for what the cluster file says, or `vnode console --allow`, whichever
 # number a vnode has. docs/vcons.md is cited as VC-n.
 #
-# cluster: --cpus 5 --memory 2G --config /dev/null --timeout 240
+# cluster: --cpus 5 --memory 4G --config /dev/null --timeout 240
 # cargo: pty
 
 # shellcheck disable=SC2317 # Functions are called by check as well.

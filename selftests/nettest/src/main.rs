@@ -49,6 +49,9 @@ enum Command {
         /// Has the other end send
         #[arg(long)]
         reverse: bool,
+        /// Sends zeros, at which nobody looks: to measure
+        #[arg(long)]
+        plain: bool,
     },
     /// Asks and is answered by TCP, one message each way at a time
     Rounds {
@@ -111,7 +114,8 @@ fn main() -> Result<()> {
             bytes,
             flows,
             reverse,
-        } => streams::stream(at(to), bytes, flows, reverse),
+            plain,
+        } => streams::stream(at(to), bytes, flows, reverse, plain),
         Command::Rounds { to, count, size } => streams::rounds(at(to), count, size),
         Command::Echo {
             to,
