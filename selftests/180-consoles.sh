@@ -490,7 +490,7 @@ many_come_and_go() {
         round=$((round + 1))
     done
     is $opened 1000 'a thousand files are opened and closed'
-    within "$(($(kilobytes Slab) - before))" -4096 512 'and no memory is lost (KiB)'
+    within "$(($(kilobytes Slab) - before))" -4096 $slack 'and no memory is lost (KiB)'
     refuses 'temporarily unavailable|busy|Resource' 'nobody unloads it in the root' rmmod vcons
     refuses 'temporarily unavailable|busy|Resource' 'nor in a vnode while its terminal is open' on one rmmod vcons
     check 'its terminal is left' no_getty one

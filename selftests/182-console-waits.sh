@@ -174,7 +174,7 @@ END
 attach 1000 /dev/vcons/two
 END
     remark "they took $(($(now_ms) - began)) ms"
-    within "$(($(kilobytes Slab) - before))" -4096 512 'no memory is lost (KiB)'
+    within "$(($(kilobytes Slab) - before))" -4096 $slack 'no memory is lost (KiB)'
     is "$(left_behind)" "$left" 'and nothing else'
     within $(($(keeps ticket "$two") - tickets)) 1000 2000 'each time the root gave the keyboard'
     is "$(peek 0x2000 1)" 18446744073709551615 'nobody holds the output'
