@@ -53,6 +53,10 @@ const STATION: usize = 0x1000;
 const WIRES: usize = 0x2_0000;
 /// Frames that can be on a wire and not taken yet.
 pub const PLACES: usize = 0x200;
+/// The heads of the stations' chunks.
+const HEADS: usize = 0x4_0000;
+/// Bytes of a head.
+pub const HEAD: usize = 0x20;
 /// The stations' frames, one after the other.
 const STORES: usize = 0x10_0000;
 /// Bytes of a chunk; a frame takes some that follow each other.
@@ -61,7 +65,8 @@ pub const CHUNK: usize = 0x800;
 pub const CHUNKS: usize = 0x100;
 
 const _: () = assert!(STATIONS + STATION * MAX_VNODES <= WIRES);
-const _: () = assert!(WIRES + PLACES * 8 * MAX_VNODES <= STORES);
+const _: () = assert!(WIRES + PLACES * 8 * MAX_VNODES <= HEADS);
+const _: () = assert!(HEADS + HEAD * CHUNKS * MAX_VNODES <= STORES);
 const _: () = assert!(STORES + CHUNK * CHUNKS * MAX_VNODES <= SIZE);
 const _: () = assert!(SIZE as u64 % crate::layout::GRANULE == 0);
 
@@ -97,6 +102,12 @@ pub const fn wire(to: VnodeId) -> wire::Wire {
 pub const fn chunk(of: VnodeId, number: usize) -> usize {
     let number = if number < CHUNKS { number } else { CHUNKS - 1 };
     STORES + CHUNK * (CHUNKS * of.index() + number)
+}
+
+/// Where the head of a chunk lies, which is the frame's that begins there.
+pub const fn head(of: VnodeId, number: usize) -> usize {
+    let number = if number < CHUNKS { number } else { CHUNKS - 1 };
+    HEADS + HEAD * (CHUNKS * of.index() + number)
 }
 
 /// Why a bridge is not used as a segment.

@@ -68,7 +68,7 @@ boot() {
         cpu=$((cpu + 1))
     done
     check 'the root has the module' insmod "$modules/vnet.ko"
-    is "$(ip link show vnet0 | grep -c 'NO-CARRIER\|state UP')" 0 'its device is down, without a carrier'
+    is "$(cat /sys/class/net/vnet0/operstate)" down 'its device is down'
     check 'and goes up' up root
     is "$(cat /sys/class/net/vnet0/carrier)" 1 'with a carrier'
     check 'what answers is there' serve root
@@ -151,10 +151,9 @@ groups() {
     is "$said" "who 4 $(address root) $(address one) $(address two) $(address three)" \
         'and what is for their group'
     before=$(counts root rx_packets)
-    for _ in 1 2 3 4 5; do
-        on one nettest rounds --count 20 "$(address two)" >/dev/null
-    done
-    is "$(counts root rx_packets)" "$before" 'VN-13: nobody hears what is for others'
+    on one nettest rounds --count 500 "$(address two)" >/dev/null
+    # Something that is for all may come at any time.
+    within $(($(counts root rx_packets) - before)) 0 20 'VN-13: nobody hears what is for others'
     ip link set vnet0 promisc on
     before=$(counts root rx_packets)
     on one nettest rounds --count 20 "$(address two)" >/dev/null
@@ -181,7 +180,7 @@ mismatches() {
     check 'it is itself again' eventually 10 on three ping -c 1 -W 1 "$(address one)"
 }
 
-# Stations leave and come again while others send to them.
+# A station leaves and comes again, and asks for something each time, while others send to each other.
 comes_and_goes() {
     on two nettest stream --bytes 60000000 "$(address one)" >/tmp/stream 2>&1 &
     job=$!

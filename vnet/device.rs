@@ -2,8 +2,8 @@
 
 //! One Ethernet device: a station on a segment (paper section 7.1; docs/vnet.md).
 //!
-//! Lock order: `incoming`, `outgoing` of the same or another device (Linux may forward what is received). Both are taken with
-//! soft interrupts held off.
+//! Locks: `incoming` and `outgoing`, each with soft interrupts held off, and neither inside the other: Linux may forward what is
+//! received through another device.
 
 #![deny(unsafe_code)]
 
@@ -35,7 +35,10 @@ use adeos_proto::id::{
 use adeos_proto::layout::portal::NETWORK;
 use adeos_proto::membership::each;
 use adeos_proto::portal::Number;
-use adeos_proto::vnet::frame::MAX_LENGTH;
+use adeos_proto::vnet::frame::{
+    MAX_LENGTH,
+    MIN_LENGTH, //
+};
 use adeos_proto::vnet::incoming::{
     self,
     Taker, //
@@ -201,12 +204,13 @@ impl Driver for Device {
         let (me, life) = (identity.vnode, identity.generation);
         let seed = now_ns() ^ (u64::from(me.number()) << 48);
         without_soft_interrupts(|| {
-            let mut outgoing = self.outgoing.lock();
-            let mut incoming = self.incoming.lock();
             let (mut own, wire) = Own::join(self.window(), me, life, Mac(address));
-            own.listen(self.window(), outgoing.listens);
+            let mut incoming = self.incoming.lock();
             incoming.taker = Some(Taker::new(me, own.epoch(), wire));
             incoming.is_asleep = false;
+            drop(incoming);
+            let mut outgoing = self.outgoing.lock();
+            own.listen(self.window(), outgoing.listens);
             outgoing.waiting = [None; MAX_VNODES];
             outgoing.joined = Some(Joined {
                 sender: Sender::new(me, own.epoch(), seed, lines),
@@ -250,7 +254,7 @@ impl Driver for Device {
         let (Some(address), Some(offload)) = (address, packet.offload()) else {
             return Fate::Lost;
         };
-        if length > MAX_LENGTH {
+        if !(MIN_LENGTH..=MAX_LENGTH).contains(&length) {
             return Fate::Lost;
         }
         let mut outgoing = self.outgoing.lock();

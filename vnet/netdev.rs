@@ -43,8 +43,8 @@ pub(crate) struct Counters {
     pub(crate) frame_errors: u32,
 }
 
-/// What the driver of such a device does. Linux holds its lock of network devices in all that runs in
-/// process context.
+/// What the driver of such a device does. Linux holds its lock of network devices while it calls `create`, `open`, `stop`
+/// and `set_address`.
 pub(crate) trait Driver: Sized + Send + Sync + 'static {
     /// Its counters.
     const COUNTERS: Counters;

@@ -70,8 +70,9 @@ static int stop(struct net_device *dev)
 	netif_carrier_off(dev);
 	netif_tx_disable(dev);
 	napi_disable(&it->napi);
-	hrtimer_cancel(&it->timer);
 	driver->stop(it->data);
+	/* Nothing starts it any more. */
+	hrtimer_cancel(&it->timer);
 	return 0;
 }
 
@@ -238,12 +239,14 @@ static const struct ethtool_ops ethtool_operations = {
 	.get_ts_info = ethtool_op_get_ts_info,
 };
 
-static void destructor(struct net_device *dev)
+/* Linux calls it for some failures of registration, and whoever has registered for others. */
+static void abandon(struct net_device *dev)
 {
 	struct adeos_netdev *it = netdev_priv(dev);
 
 	if (it->data)
 		driver->destroy(it->data);
+	it->data = NULL;
 }
 
 static void setup(struct net_device *dev)
@@ -256,10 +259,11 @@ static void setup(struct net_device *dev)
 	dev->netdev_ops = &operations;
 	dev->ethtool_ops = &ethtool_operations;
 	dev->needs_free_netdev = true;
-	dev->priv_destructor = destructor;
+	dev->priv_destructor = abandon;
 	dev->min_mtu = ETH_MIN_MTU;
 	dev->max_mtu = ETH_MAX_MTU;
-	dev->priv_flags |= IFF_LIVE_ADDR_CHANGE;
+	/* A console of the kernel's would send with interrupts off. */
+	dev->priv_flags |= IFF_LIVE_ADDR_CHANGE | IFF_DISABLE_NETPOLL;
 	dev->priv_flags &= ~IFF_TX_SKB_SHARING;
 	/* What never leaves the machine needs neither checksums nor small packets. */
 	dev->features = NETIF_F_SG | NETIF_F_HW_CSUM | NETIF_F_RXCSUM | NETIF_F_HIGHDMA |
@@ -290,15 +294,6 @@ static int prepare(struct net_device *dev, const char *segment)
 	return 0;
 }
 
-static void abandon(struct net_device *dev)
-{
-	struct adeos_netdev *it = netdev_priv(dev);
-
-	if (it->data)
-		driver->destroy(it->data);
-	it->data = NULL;
-}
-
 /* Whoever names no segment is on the one of the number behind the device's name. */
 static const char *segment_of(const char *name)
 {
@@ -315,6 +310,9 @@ static int newlink(struct net_device *dev, struct rtnl_newlink_params *params,
 	char name[SEGMENT_SIZE];
 	int error;
 
+	/* Segments are the machine's, whatever a user namespace has of its own. */
+	if (!capable(CAP_NET_ADMIN))
+		return -EPERM;
 	if (params->data && params->data[IFLA_VNET_SEGMENT]) {
 		nla_strscpy(name, params->data[IFLA_VNET_SEGMENT], sizeof(name));
 	} else {
@@ -436,12 +434,14 @@ void adeos_netdev_schedule(struct adeos_netdev *it)
 
 void adeos_netdev_stop_queue(struct adeos_netdev *it, u32 queue)
 {
-	netif_stop_subqueue(it->dev, queue);
+	if (queue < driver->queues)
+		netif_stop_subqueue(it->dev, queue);
 }
 
 void adeos_netdev_wake_queue(struct adeos_netdev *it, u32 queue)
 {
-	netif_wake_subqueue(it->dev, queue);
+	if (queue < driver->queues)
+		netif_wake_subqueue(it->dev, queue);
 }
 
 void adeos_netdev_poll_at(struct adeos_netdev *it, u64 delay_ns)
@@ -513,7 +513,9 @@ struct sk_buff *adeos_packet_create(struct adeos_netdev *it, u32 length)
 			skb->len += length - HEADERS;
 		}
 	}
-	if (!skb)
+	if (skb)
+		skb->dev = it->dev;
+	else
 		it->rx_dropped++;
 	return skb;
 }

@@ -2,7 +2,8 @@
 
 //! Packets: `struct sk_buff`, as a driver of an Ethernet device copies it.
 //!
-//! C headers: `include/linux/skbuff.h`, `include/linux/virtio_net.h`.
+//! Some of its bytes may be a program's that changes them (`sendfile`); they are copied once, and what is copied is what is
+//! sent, as with pages everywhere in the kernel crate. C headers: `include/linux/skbuff.h`, `include/linux/virtio_net.h`.
 
 use crate::ffi;
 use crate::netdev::Handle;
@@ -50,7 +51,7 @@ impl<'a> Outbound<'a> {
     pub(crate) fn pieces(&self) -> impl Iterator<Item = &[u8]> {
         (0..).map_while(|number| {
             let (bytes, count) = piece(self.skb, number)?;
-            // SAFETY: The piece is there for as long as the packet, and nobody changes it.
+            // SAFETY: The piece is there for as long as the packet, and is only copied (see above).
             Some(unsafe { slice::from_raw_parts(bytes, count) })
         })
     }
@@ -78,7 +79,8 @@ impl<'a> Inbound<'a> {
     pub(crate) fn fill(&mut self, mut fill: impl FnMut(&mut [u8])) {
         let mut number = 0;
         while let Some((bytes, count)) = piece(self.skb, number) {
-            // SAFETY: The piece is there for as long as the packet, which nobody else has.
+            // SAFETY: The piece is there for as long as the packet, which nobody else has; memory that C gives holds
+            // some bytes.
             fill(unsafe { slice::from_raw_parts_mut(bytes, count) });
             number += 1;
         }

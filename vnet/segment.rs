@@ -28,8 +28,10 @@ use kernel::time::delay::fsleep;
 use kernel::time::Delta;
 
 /// Times that a bridge which is no segment yet is looked at again, a millisecond apart: whoever has made it is about to
-/// say what it is, or has died before.
-const LOOKS: u32 = 1000;
+/// say what it is, or has died before. Then it goes when all have let go of it, and is made anew.
+const LOOKS: u32 = 100;
+/// Times that it is opened.
+const OPENS: u32 = 3;
 
 kernel::sync::global_lock! {
     // SAFETY: `init` is called in the module's initialisation, before any other use.
@@ -60,17 +62,22 @@ impl Segment {
             scope: Scope::Global,
             name,
         };
-        let (bridge, is_new) = open_or_create(core, key)?;
-        let mapped = bridge.map()?;
-        if is_new {
-            vnet::create(&mapped);
+        for _ in 0..OPENS {
+            let (bridge, is_new) = open_or_create(core, key)?;
+            let mapped = bridge.map()?;
+            if is_new {
+                vnet::create(&mapped);
+            }
+            if is_signed(&mapped, &name)? {
+                return Ok(Self {
+                    mapped,
+                    _bridge: bridge,
+                    _seat: seat,
+                });
+            }
         }
-        check(&mapped, &name)?;
-        Ok(Self {
-            mapped,
-            _bridge: bridge,
-            _seat: seat,
-        })
+        pr_err!("the bridge {} is no segment\n", name.as_str());
+        Err(EPROTO)
     }
 
     /// The segment itself.
@@ -119,10 +126,11 @@ fn open_or_create(core: &Arc<Core>, key: Key) -> Result<(Bridge, bool)> {
     }
 }
 
-fn check(window: &Mapped, name: &BridgeName) -> Result {
+/// Whether a bridge is a segment. EPROTO it is one of another version.
+fn is_signed(window: &Mapped, name: &BridgeName) -> Result<bool> {
     for _ in 0..LOOKS {
         match vnet::check(window) {
-            Ok(()) => return Ok(()),
+            Ok(()) => return Ok(true),
             Err(Misfit::Magic) => fsleep(Delta::from_millis(1)),
             Err(Misfit::Version(version)) => {
                 pr_err!(
@@ -133,11 +141,10 @@ fn check(window: &Mapped, name: &BridgeName) -> Result {
                 );
                 return Err(EPROTO);
             }
-            Err(Misfit::Size) => break,
+            Err(Misfit::Size) => return Err(EPROTO),
         }
     }
-    pr_err!("the bridge {} is no segment\n", name.as_str());
-    Err(EPROTO)
+    Ok(false)
 }
 
 /// The one use that this kernel makes of a segment: a vnode has one station on it.

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What functions need that are called without being told of whom: by portals and views. No lock is taken here: the
-//! portals' interrupt is among them.
+//! What functions need that are called without being told of whom: by portals and views.
+//!
+//! Lock: `VIEWS`, a mutex, a leaf, of those that say who lives. Whoever reads that takes none: the portals' interrupt
+//! is among them.
 
 use crate::netdev::{
     without_soft_interrupts,
@@ -37,6 +39,17 @@ static OPEN: [Atomic<usize>; MAX_OPEN] = [const { Atomic::new(0) }; MAX_OPEN];
 /// The life that each vnode is in, 0 for none; and how often that has changed: odd while it changes.
 static LIVES: [Atomic<u32>; MAX_VNODES] = [const { Atomic::new(0) }; MAX_VNODES];
 static CHANGES: Atomic<u64> = Atomic::new(0);
+
+kernel::sync::global_lock! {
+    // SAFETY: `init` is called in the module's initialisation, before any other use.
+    unsafe(uninit) static VIEWS: Mutex<u64> = 0;
+}
+
+/// Prepares the statics of this file.
+pub(crate) fn init() {
+    // SAFETY: Called once, from the module's initialisation.
+    unsafe { VIEWS.init() };
+}
 
 /// A device is among those that are open, until this is dropped: in process context.
 pub(crate) struct Listed(Handle);
@@ -79,15 +92,22 @@ pub(crate) fn on_portal(_core: &Core, _delivery: Delivery) {
     schedule();
 }
 
-/// Who lives has changed. One at a time.
+/// Who lives has changed. Process context.
 pub(crate) fn on_view(_core: &Core, view: &View) {
-    let changes = CHANGES.load(Relaxed);
-    CHANGES.store(changes.wrapping_add(1), Relaxed);
-    for (vnode, life) in VnodeId::all().zip(&LIVES) {
-        let generation = view.life(vnode).map_or(0, |life| life.generation.0);
-        life.store(generation, Release);
+    let mut latest = VIEWS.lock();
+    // Whoever loads the module has taken a later one.
+    if view.number() >= *latest {
+        *latest = view.number();
+        let changes = CHANGES.load(Relaxed);
+        // By a full barrier: before the lives that follow.
+        CHANGES.xchg(changes.wrapping_add(1), Full);
+        for (vnode, life) in VnodeId::all().zip(&LIVES) {
+            let generation = view.life(vnode).map_or(0, |life| life.generation.0);
+            life.store(generation, Release);
+        }
+        CHANGES.store(changes.wrapping_add(2), Release);
     }
-    CHANGES.store(changes.wrapping_add(2), Release);
+    drop(latest);
     without_soft_interrupts(schedule);
 }
 

@@ -49,6 +49,7 @@ struct Vnet {
 impl kernel::Module for Vnet {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         segment::init();
+        statics::init();
         let core = Core::get()?;
         let portal = Portal::take(NETWORK, "vnet", Handler::Interrupt(statics::on_portal))?;
         let subscription = Subscription::new(statics::on_view)?;

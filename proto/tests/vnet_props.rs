@@ -418,6 +418,136 @@ proptest! {
     }
 }
 
+/// VN-22, VN-27: nothing that is sent looks like a frame to whoever takes late words, whatever it holds.
+#[test]
+fn payload_is_no_frame() {
+    let mut world = World::new();
+    for _ in 0..100 {
+        assert!(matches!(world.send(0, mac(1), &[5; 20]), Outcome::Sent(_)));
+    }
+    // Give up what station 1 has not taken.
+    while let Outcome::Sent(_) | Outcome::Wait(_) = world.send(0, mac(1), &[6; 3000]) {
+        world.now += LONG_PATIENCE_NS / 4;
+    }
+    world.forget(1);
+    // Each eight bytes are a generation and a length that one of these had.
+    for generation in 0..400u16 {
+        let mut body = Vec::new();
+        while body.len() < 0xf000 {
+            body.extend((u32::from(generation) | 1 << 16).to_le_bytes());
+            body.extend(60u32.to_le_bytes());
+        }
+        assert!(matches!(world.send(0, mac(2), &body), Outcome::Sent(_)));
+        world.take(2);
+    }
+    let station = world.stations[1].as_mut().expect("a station");
+    let mut budget = usize::MAX;
+    let found = station.taker.next(&world.memory, &mut budget);
+    assert!(found.is_none(), "{found:?}");
+    assert!(station.taker.counts().replaced >= 100);
+}
+
+/// VN-51: a station whose wire was written over once is sent to again, though it never counts what was lost.
+#[test]
+fn what_is_lost_is_lost_once() {
+    let mut world = World::new();
+    while let Outcome::Sent(_) = world.send(0, mac(1), &[1]) {}
+    for place in 0..vnet::PLACES {
+        world.memory.store_release64(0x2_1000 + 8 * place, u64::MAX);
+    }
+    world.take(1);
+    world.forget(1);
+    let mut waited = 0;
+    loop {
+        match world.send(0, mac(1), &[2]) {
+            Outcome::Sent(_) => break,
+            Outcome::Wait(until) => {
+                waited += until - world.now;
+                world.now = until;
+            }
+            Outcome::Lost => {
+                waited += 1_000_000;
+                world.now += 1_000_000;
+            }
+        }
+        world.take(1);
+        assert!(waited <= 3 * LONG_PATIENCE_NS);
+    }
+    for _ in 0..100 {
+        assert!(matches!(world.send(0, mac(1), &[3]), Outcome::Sent(_)));
+        assert!(world.take(1) > 0);
+    }
+}
+
+/// VN-25: a count that is wrong once is right again.
+#[test]
+fn a_lie_is_told_once() {
+    let mut world = World::new();
+    vnet::publish_taken(&world.memory, vnode(1), vnode(0), 1, 7);
+    for _ in 0..100 {
+        assert!(matches!(world.send(0, mac(1), &[3]), Outcome::Sent(_)));
+        world.take(1);
+    }
+    let sender = &world.stations[0].as_ref().expect("a station").sender;
+    // The one above, and that the station does not go on from it.
+    assert!(sender.counts().lies <= 2, "{:?}", sender.counts());
+}
+
+/// VN-50: what is for several waits for 8 ms in each 100, however many are behind, and since when.
+#[test]
+fn several_wait_once() {
+    let mut world = World::new();
+    for number in 1..3 {
+        while let Outcome::Sent(_) = world.send(0, mac(number), &[1]) {}
+        world.now += 3_000_000;
+    }
+    let mut waited = 0;
+    let begun = world.now;
+    while world.now < begun + 1_000_000_000 {
+        match world.send(0, Mac::BROADCAST, &[1]) {
+            Outcome::Sent(_) => {
+                world.take(3);
+                world.now += 10_000;
+            }
+            Outcome::Wait(until) => {
+                waited += until - world.now;
+                world.now = until;
+            }
+            Outcome::Lost => panic!("one of them takes"),
+        }
+    }
+    assert!(waited <= 11 * PATIENCE_NS, "waited for {waited} ns");
+}
+
+/// VN-11: a station of an earlier life of its vnode is none.
+#[test]
+fn an_earlier_life_is_not_sent_to() {
+    let mut world = World::new();
+    world.lives[1] = Some(Generation(2));
+    world.membership_changes();
+    assert!(matches!(world.send(0, mac(1), &[1]), Outcome::Lost));
+    world.lives[1] = Some(Generation(1));
+    world.membership_changes();
+    assert!(matches!(world.send(0, mac(1), &[1]), Outcome::Sent(_)));
+}
+
+/// VN-20: who looked at a wire before its station joined anew does not send on it.
+#[test]
+fn a_wire_begins_anew() {
+    let memory = Cells::new(0x100);
+    let wire = Wire {
+        head: 0,
+        places: 8,
+        count: 8,
+    };
+    let _ = wire.begin(&memory);
+    let free = memory.load_acquire64(8);
+    let mut receiver = wire.begin(&memory);
+    assert!(memory.compare_exchange64(8, free, 1 << 63 | free).is_err());
+    assert_eq!(wire.send(&memory, 3), Sensed::Sent);
+    assert_eq!(receiver.take(&memory), Some(Arrived::Word(3)));
+}
+
 /// VN-24: the chunks of an earlier time of the sender's are not counted for those of a later one.
 #[test]
 fn a_sender_that_joins_again_counts_anew() {

@@ -1,21 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A frame as it stands in its sender's chunks: a head, and the bytes behind it.
+//! A frame as it stands in its sender's chunks, and the head of its first chunk.
 //!
 //! Whoever takes it may come late, when the sender has put another frame there. So each frame has a *generation*, which the head
-//! has while the frame stands, and which the word on the wire says: a taker looks before it has copied, and after.
+//! has while the frame stands, and which the word on the wire says: a taker looks before it has copied, and after. Heads lie
+//! apart from chunks, each for one of them, so that nothing that is sent can look like one.
 
-use super::{chunk, CHUNK, CHUNKS};
+use super::chunks::Run;
+use super::{chunk, head, CHUNK, CHUNKS, HEAD};
 use crate::id::VnodeId;
 use crate::record;
 use crate::window::Window;
 
 record! {
-    /// What stands before a frame.
+    /// What is said of a frame.
     pub struct Head: 0x20 {
         /// Which frame this is, and above it which time its sender has joined; 0 while it is written.
         generation: u32,
-        /// Bytes that follow.
+        /// Bytes of it.
         length: u32,
         /// What the sender leaves to whoever takes it (checksum, segments), as `struct virtio_net_hdr`.
         offload: [u8; 16],
@@ -29,7 +31,7 @@ pub const MAX_LENGTH: usize = 0xffff + 14 + 8;
 /// Bytes of the smallest one, which has nothing but its header.
 pub const MIN_LENGTH: usize = 14;
 
-const _: () = assert!(Head::SIZE + MAX_LENGTH <= CHUNK * CHUNKS / 4);
+const _: () = assert!(MAX_LENGTH <= CHUNK * CHUNKS / 4 && Head::SIZE == HEAD);
 
 /// What goes over a wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,45 +100,47 @@ pub enum Lost {
 
 /// Where the bytes of a frame lie.
 pub const fn body(of: VnodeId, first: u16) -> usize {
-    chunk(of, first as usize) + Head::SIZE
+    chunk(of, first as usize)
 }
 
-/// Begins to replace what stands in a chunk: nobody takes it any more. The sender.
-pub fn begin<W: Window>(window: &W, me: VnodeId, first: u16) {
-    window.store_release(chunk(me, first.into()) + Head::OFFSETS.generation, 0);
+/// Begins to replace what stands in chunks: nobody takes that any more. The sender.
+pub fn begin<W: Window>(window: &W, me: VnodeId, run: Run) {
+    for number in run.first..run.first.saturating_add(run.count) {
+        window.store_release(head(me, number.into()) + Head::OFFSETS.generation, 0);
+    }
     // Before the bytes that follow.
     window.full_barrier();
 }
 
 /// Says that the frame of a word stands, with `length` bytes behind the head. The sender.
 pub fn finish<W: Window>(window: &W, word: Word, length: usize, offload: [u8; 16]) {
-    let at = chunk(word.from, word.chunk.into());
-    let head = Head {
+    let at = head(word.from, word.chunk.into());
+    let said = Head {
         generation: 0,
         // No frame is that long.
         length: length as u32,
         offload,
         reserved: 0,
     };
-    window.write(at, &head.to_bytes());
+    window.write(at, &said.to_bytes());
     window.store_release(at + Head::OFFSETS.generation, word.stands());
 }
 
 /// What a word stands for: how many bytes there are, and what is left to do with them.
 pub fn open<W: Window>(window: &W, word: Word) -> Result<(usize, [u8; 16]), Lost> {
-    let at = chunk(word.from, word.chunk.into());
+    let at = head(word.from, word.chunk.into());
     if !is_there(window, word) {
         return Err(Lost::Replaced);
     }
     let mut bytes = [0; Head::SIZE];
     window.read(at, &mut bytes);
-    let head = Head::from_bytes(&bytes);
-    let length = head.length as usize;
-    let room = (CHUNKS.saturating_sub(word.chunk.into()) * CHUNK).saturating_sub(Head::SIZE);
+    let said = Head::from_bytes(&bytes);
+    let length = said.length as usize;
+    let room = CHUNKS.saturating_sub(word.chunk.into()) * CHUNK;
     if !(MIN_LENGTH..=MAX_LENGTH.min(room)).contains(&length) {
         return Err(Lost::Length);
     }
-    Ok((length, head.offload))
+    Ok((length, said.offload))
 }
 
 /// Whether what was copied is the frame of the word: after the copy.
@@ -150,7 +154,7 @@ pub fn close<W: Window>(window: &W, word: Word) -> Result<(), Lost> {
 }
 
 fn is_there<W: Window>(window: &W, word: Word) -> bool {
-    let at = chunk(word.from, word.chunk.into()) + Head::OFFSETS.generation;
+    let at = head(word.from, word.chunk.into()) + Head::OFFSETS.generation;
     let generation = window.load_acquire(at);
     generation != 0 && generation == word.stands()
 }

@@ -83,7 +83,7 @@ impl<L: DerefMut<Target = [Line]>> Ledger<L> {
         }
     }
 
-    /// Chunks for a frame of so many bytes, its head among them. `None` while there are none.
+    /// Chunks for a frame of so many bytes. `None` while there are none.
     pub fn take(&mut self, bytes: usize) -> Option<Run> {
         let run = self.chunks.take(Run::for_bytes(bytes))?;
         if let Some(frame) = self.frames.get_mut(usize::from(run.first)) {
@@ -194,6 +194,18 @@ impl<L: DerefMut<Target = [Line]>> Ledger<L> {
             line.sent = taken;
             line.settled = taken;
         }
+    }
+
+    /// The station that keeps most chunks, if any keeps one.
+    pub fn largest(&self) -> Option<VnodeId> {
+        let chunks = |station: &VnodeId| {
+            self.lines
+                .get(station.index())
+                .map_or(0, |line| line.chunks)
+        };
+        VnodeId::all()
+            .max_by_key(chunks)
+            .filter(|station| chunks(station) > 0)
     }
 
     /// Stations that have not taken all that was sent to them.

@@ -8,7 +8,7 @@
 
 use super::chunks::Run;
 use super::forward::{addressees, targets};
-use super::frame::{self, Head, Word};
+use super::frame::{self, Word};
 use super::ledger::{Ledger, Line};
 use super::station::{Lives, Mac, Roster};
 use super::wire::Sensed;
@@ -19,22 +19,36 @@ use crate::membership::{bit, each, Mask};
 use crate::window::Window;
 use core::ops::DerefMut;
 
-/// How long frames that others hear as well wait for a station that takes nothing, in ns; and how long chunks are left to
-/// it when there are no others (VN-50).
+/// How long a frame for several stations waits for those that take nothing, all of them together, in ns; and how long chunks
+/// are left to them when there are no others (VN-50).
 pub const PATIENCE_NS: u64 = 8_000_000;
 /// How long frames wait that are for that station alone, in ns: nobody else waits behind them. After it what it has not taken
 /// is given up, and what is for it is lost until it takes something.
 pub const LONG_PATIENCE_NS: u64 = 1_000_000_000;
+
+/// From one wait for several stations to the next, in ns: whoever takes slowly is not to slow all down.
+const QUIET_NS: u64 = 100_000_000;
 
 /// What is known of a station that is behind.
 #[derive(Clone, Copy, Debug)]
 enum Behind {
     /// Nothing waits for it.
     No,
-    /// Something waits since this time.
+    /// Something that is for it waits since this time.
     Since(u64),
-    /// It is not waited for: when it was given up, it had taken so many.
-    Stuck(u64),
+    /// It is not waited for, since a time at which it had taken so many.
+    Stuck { since: u64, taken: u64 },
+}
+
+/// Whether a frame can be sent to a station.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Room {
+    /// Now.
+    Free,
+    /// Once it has taken something.
+    Full,
+    /// Nobody waits for that any more.
+    Stuck,
 }
 
 /// What was counted, ever.
@@ -112,8 +126,16 @@ pub struct Sending {
     run: Run,
     word: Word,
     left: Mask,
+    begun: Option<u64>,
     attempt: Option<Attempt>,
     sent: bool,
+}
+
+impl Sending {
+    /// Whether it is for this station, and nobody else has got it.
+    fn is_for(&self, station: VnodeId) -> bool {
+        !self.sent && self.left == bit(station)
+    }
 }
 
 /// What the caller does next.
@@ -139,6 +161,10 @@ pub struct Sender<L> {
     ledger: Ledger<L>,
     roster: Roster,
     behind: [Behind; MAX_VNODES],
+    /// When the last wait for several stations began.
+    several: Option<u64>,
+    /// Since when there are too few chunks.
+    short: Option<u64>,
     dice: Dice,
     generation: u16,
     counts: Counts,
@@ -154,6 +180,8 @@ impl<L: DerefMut<Target = [Line]>> Sender<L> {
             ledger: Ledger::new(lines),
             roster: Roster::NEW,
             behind: [Behind::No; MAX_VNODES],
+            several: None,
+            short: None,
             dice: Dice::new(seed),
             generation: seed as u16,
             counts: Counts {
@@ -202,46 +230,42 @@ impl<L: DerefMut<Target = [Line]>> Sender<L> {
         if heard == 0 {
             return Ready::Nobody;
         }
-        // Who only listens is not waited for where somebody is spoken to.
-        let meant = addressees(&self.roster, to);
-        let (mut ready, mut missed, mut wait) = (0, 0, None);
+        let (mut free, mut full, mut missed) = (0, 0, 0);
         for station in each(heard) {
-            let patience = match (meant, meant & bit(station)) {
-                (0, _) => PATIENCE_NS,
-                (_, 0) => 0,
-                _ => LONG_PATIENCE_NS,
+            let place = match self.room(window, station, now) {
+                Room::Free => &mut free,
+                Room::Full => &mut full,
+                Room::Stuck => &mut missed,
             };
-            match self.is_ready(window, station, now, patience) {
-                Ok(true) => ready |= bit(station),
-                Ok(false) => missed += 1,
-                Err(until) => wait = wait.max(Some(until)),
-            }
+            *place |= bit(station);
         }
+        let wait = match addressees(&self.roster, to) {
+            0 => self.wait_for_several(full, now),
+            // Who only listens is not waited for where somebody is spoken to.
+            meant => self.wait_for_each(window, full & meant, now),
+        };
         if let Some(until) = wait {
             self.counts.waits = self.counts.waits.wrapping_add(1);
             return Ready::Wait(until);
         }
-        self.counts.missed = self.counts.missed.wrapping_add(missed);
-        if ready == 0 {
+        missed |= full;
+        self.counts.missed = self.counts.missed.wrapping_add(missed.count_ones().into());
+        if free == 0 {
             return Ready::Missed;
         }
-        let bytes = length.saturating_add(Head::SIZE);
-        let run = match self.ledger.take(bytes) {
-            Some(run) => run,
-            None => match self.make_room(window, bytes, now) {
-                Ok(run) => run,
-                Err(until) => {
-                    self.counts.waits = self.counts.waits.wrapping_add(1);
-                    return Ready::Wait(until);
-                }
-            },
+        let run = match self.take_chunks(window, length, now) {
+            Ok(run) => run,
+            Err(until) => {
+                self.counts.waits = self.counts.waits.wrapping_add(1);
+                return Ready::Wait(until);
+            }
         };
-        frame::begin(window, self.me, run.first);
+        frame::begin(window, self.me, run);
         Ready::Begun(Outgoing {
             run,
             me: self.me,
             length,
-            to: ready,
+            to: free,
         })
     }
 
@@ -270,6 +294,7 @@ impl<L: DerefMut<Target = [Line]>> Sender<L> {
             run,
             word,
             left: to,
+            begun: None,
             attempt: None,
             sent: false,
         }
@@ -286,13 +311,17 @@ impl<L: DerefMut<Target = [Line]>> Sender<L> {
             self.ledger.close(frame.run);
             return Do::Done;
         };
-        let mut attempt = frame.attempt.take().unwrap_or(Attempt::new(RULES, now));
+        // All wires together are given the time of one.
+        let begun = *frame.begun.get_or_insert(now);
+        let mut attempt = frame.attempt.take().unwrap_or(Attempt::new(RULES, begun));
         match attempt.step(now) {
             Step::Sense => {}
             Step::Wait(until) => {
                 frame.attempt = Some(attempt);
                 return Do::Wait(until);
             }
+            // It may have been this CPU that had no time.
+            Step::GiveUp(GivenUp::Deferral) if frame.is_for(to) => return self.requeue(frame, now),
             Step::GiveUp(GivenUp::Collisions | GivenUp::Deferral) => {
                 self.counts.aborted = self.counts.aborted.wrapping_add(1);
                 return self.next(frame, to, &attempt);
@@ -325,22 +354,11 @@ impl<L: DerefMut<Target = [Line]>> Sender<L> {
                 frame.attempt = Some(attempt);
                 Do::Wait(now)
             }
-            Sensed::Full => match self.is_ready(window, to, now, LONG_PATIENCE_NS) {
-                Err(until) if !frame.sent && frame.left == bit(to) => {
-                    self.ledger.close(frame.run);
-                    frame.left = 0;
-                    self.counts.waits = self.counts.waits.wrapping_add(1);
-                    Do::Requeue(until)
-                }
-                Ok(true) => {
-                    frame.attempt = Some(attempt);
-                    Do::Wait(now)
-                }
-                Err(_) | Ok(false) => {
-                    self.counts.missed = self.counts.missed.wrapping_add(1);
-                    self.next(frame, to, &attempt)
-                }
-            },
+            Sensed::Full if frame.is_for(to) => self.requeue(frame, now),
+            Sensed::Full => {
+                self.counts.missed = self.counts.missed.wrapping_add(1);
+                self.next(frame, to, &attempt)
+            }
             Sensed::Corrupt => {
                 // It looks when it is raised, and mends.
                 self.counts.lies = self.counts.lies.wrapping_add(1);
@@ -363,86 +381,112 @@ impl<L: DerefMut<Target = [Line]>> Sender<L> {
         Do::Again
     }
 
-    /// Whether a frame to a station which had to wait can be begun, as far as that station is concerned.
-    pub fn can_begin<W: Window>(&mut self, window: &W, station: VnodeId, now: u64) -> bool {
-        self.is_ready(window, station, now, LONG_PATIENCE_NS)
-            .is_ok()
+    /// The frame, which nobody has got, is begun again later.
+    fn requeue(&mut self, frame: &mut Sending, now: u64) -> Do {
+        self.ledger.close(frame.run);
+        frame.left = 0;
+        self.counts.waits = self.counts.waits.wrapping_add(1);
+        Do::Requeue(now.saturating_add(PATIENCE_NS))
     }
 
-    /// Whether a frame can be sent to a station now, or is lost to it; or until when to wait for that.
-    fn is_ready<W: Window>(
-        &mut self,
-        window: &W,
-        station: VnodeId,
-        now: u64,
-        patience: u64,
-    ) -> Result<bool, u64> {
+    /// Whether a frame to a station which had to wait can be begun, as far as that station is concerned.
+    pub fn can_begin<W: Window>(&mut self, window: &W, station: VnodeId, now: u64) -> bool {
+        let is_there = self.roster.station(station).is_some();
+        !is_there
+            || self.room(window, station, now) != Room::Full
+            || self.wait_for_each(window, bit(station), now).is_none()
+    }
+
+    fn room<W: Window>(&mut self, window: &W, station: VnodeId, now: u64) -> Room {
         self.settle(window, station);
-        if let Behind::Stuck(_) = self.behind(station) {
-            // Others may have filled its wire, and it has nothing of this sender's to take.
-            if self.ledger.open(station) != 0 || !self.has_room(window, station) {
-                return Ok(false);
+        if let Behind::Stuck { since, .. } = self.behind(station) {
+            // Others may have filled its wire, or somebody may have written over what it was to take.
+            let is_new =
+                self.ledger.open(station) == 0 || now.saturating_sub(since) >= LONG_PATIENCE_NS;
+            if !is_new || !wire(station).has_room(window) {
+                return Room::Stuck;
             }
-            self.set_behind(station, Behind::No);
+            self.ledger.restart(station, self.taken(window, station));
+        } else if !self.has_room(window, station) {
+            await_taken(window, self.me, station);
+            self.settle(window, station);
+            if !self.has_room(window, station) {
+                return Room::Full;
+            }
         }
-        if self.has_room(window, station) {
-            return Ok(true);
-        }
-        await_taken(window, self.me, station);
-        self.settle(window, station);
-        if self.has_room(window, station) {
-            return Ok(true);
-        }
-        let since = self.wait_for(station, now);
-        let until = since.saturating_add(patience);
-        if now < until {
-            return Err(until);
-        }
-        if patience >= LONG_PATIENCE_NS {
-            self.give_up(station);
-            self.set_behind(station, Behind::Stuck(self.taken(window, station)));
-        }
-        Ok(false)
+        self.set_behind(station, Behind::No);
+        Room::Free
     }
 
     fn has_room<W: Window>(&self, window: &W, station: VnodeId) -> bool {
         self.ledger.may_send(station) && wire(station).has_room(window)
     }
 
-    /// Since when something waits for a station: from now on, if nothing did.
-    fn wait_for(&mut self, station: VnodeId, now: u64) -> u64 {
-        match self.behind(station) {
-            Behind::Since(since) => since,
-            Behind::No | Behind::Stuck(_) => {
-                self.set_behind(station, Behind::Since(now));
-                now
-            }
+    /// Until when a frame waits for some of several stations; [`None`] if it does not.
+    fn wait_for_several(&mut self, full: Mask, now: u64) -> Option<u64> {
+        if full == 0 {
+            return None;
         }
+        let begun = match self.several {
+            Some(begun) if now.saturating_sub(begun) < QUIET_NS => begun,
+            _ => *self.several.insert(now),
+        };
+        let until = begun.saturating_add(PATIENCE_NS);
+        (now < until).then_some(until)
     }
 
-    /// Gives up what a station has not taken.
-    fn give_up(&mut self, station: VnodeId) {
+    /// Until when a frame waits for stations that it is meant for; [`None`] if it does not: what they have not taken is
+    /// given up.
+    fn wait_for_each<W: Window>(&mut self, window: &W, full: Mask, now: u64) -> Option<u64> {
+        let mut wait = None;
+        for station in each(full) {
+            let since = match self.behind(station) {
+                Behind::Since(since) => since,
+                Behind::No | Behind::Stuck { .. } => now,
+            };
+            let until = since.saturating_add(LONG_PATIENCE_NS);
+            if now < until {
+                self.set_behind(station, Behind::Since(since));
+                wait = wait.max(Some(until));
+            } else {
+                self.give_up(window, station, now);
+            }
+        }
+        wait
+    }
+
+    /// Gives up what a station has not taken, and does not wait for it any more.
+    fn give_up<W: Window>(&mut self, window: &W, station: VnodeId, now: u64) {
         let given_up = self.ledger.abandon(station);
         self.counts.missed = self.counts.missed.wrapping_add(given_up);
+        let taken = self.taken(window, station);
+        self.set_behind(station, Behind::Stuck { since: now, taken });
     }
 
-    /// Chunks for a frame when there are none: of what others have taken meanwhile, or have had enough time for.
-    fn make_room<W: Window>(&mut self, window: &W, bytes: usize, now: u64) -> Result<Run, u64> {
-        let mut first = now.saturating_add(PATIENCE_NS);
-        for station in each(self.ledger.behind()) {
-            await_taken(window, self.me, station);
-            self.settle(window, station);
-            if self.ledger.open(station) == 0 || self.is_stuck(station) {
-                continue;
+    /// Chunks for a frame: if there are none, of what others have taken meanwhile; or of those who have kept most, once
+    /// there have been too few for a while. Or until when to wait for that.
+    fn take_chunks<W: Window>(&mut self, window: &W, bytes: usize, now: u64) -> Result<Run, u64> {
+        let mut run = self.ledger.take(bytes);
+        if run.is_none() {
+            for station in each(self.ledger.behind()) {
+                await_taken(window, self.me, station);
+                self.settle(window, station);
             }
-            let until = self.wait_for(station, now).saturating_add(PATIENCE_NS);
-            if now < until {
-                first = first.min(until);
-            } else {
-                self.give_up(station);
-            }
+            run = self.ledger.take(bytes);
         }
-        self.ledger.take(bytes).ok_or(first)
+        let until = self.short.unwrap_or(now).saturating_add(PATIENCE_NS);
+        while run.is_none() && now >= until {
+            let Some(station) = self.ledger.largest() else {
+                break;
+            };
+            self.give_up(window, station, now);
+            run = self.ledger.take(bytes);
+        }
+        self.short = match run {
+            Some(_) => None,
+            None => self.short.or(Some(now)),
+        };
+        run.ok_or(until)
     }
 
     fn settle<W: Window>(&mut self, window: &W, station: VnodeId) {
@@ -450,11 +494,15 @@ impl<L: DerefMut<Target = [Line]>> Sender<L> {
         let settled = self.ledger.settle(station, taken);
         if settled.is_err() {
             self.counts.lies = self.counts.lies.wrapping_add(1);
+            // Whatever it has counted, from here on both count the same.
+            self.ledger.restart(station, taken);
         }
         match self.behind(station) {
             // It takes something: it is waited for anew.
             Behind::Since(_) if settled != Ok(0) => self.set_behind(station, Behind::No),
-            Behind::Stuck(then) if taken != then => self.set_behind(station, Behind::No),
+            Behind::Stuck { taken: then, .. } if taken != then => {
+                self.set_behind(station, Behind::No)
+            }
             _ => {}
         }
     }
@@ -474,10 +522,5 @@ impl<L: DerefMut<Target = [Line]>> Sender<L> {
         if let Some(place) = self.behind.get_mut(station.index()) {
             *place = behind;
         }
-    }
-
-    /// Whether a station is waited for in vain.
-    pub fn is_stuck(&self, station: VnodeId) -> bool {
-        matches!(self.behind(station), Behind::Stuck(_))
     }
 }

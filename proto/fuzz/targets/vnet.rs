@@ -9,7 +9,7 @@ use adeos_proto::vnet::incoming::Taker;
 use adeos_proto::vnet::ledger::Line;
 use adeos_proto::vnet::outgoing::{Do, Ready, Sender, LONG_PATIENCE_NS};
 use adeos_proto::vnet::station::{Listens, Lives, Mac, Own};
-use adeos_proto::vnet::{self, chunk, CHUNK, CHUNKS};
+use adeos_proto::vnet::{self, chunk, head, CHUNK, CHUNKS, HEAD};
 use adeos_proto::window::Window;
 use hostile::{at, vnode, Input, Memory};
 use std::ops::Range;
@@ -38,6 +38,10 @@ fn places(station: u32) -> Range<usize> {
 
 fn store(station: u32) -> Range<usize> {
     at(chunk(vnode(station), 0), CHUNK * CHUNKS)
+}
+
+fn heads(station: u32) -> Range<usize> {
+    at(head(vnode(station), 0), HEAD * CHUNKS)
 }
 
 /// A segment as it is made.
@@ -79,7 +83,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     reach.push(CHANGES);
     reach.extend((0..STATIONS).map(places));
     reach.extend((0..STATIONS).map(|station| at(page(station).start + 0x180, 8)));
-    reach.extend(others().map(|station| at(store(station).start, 0x100)));
+    reach.extend(others().map(|station| at(heads(station).start, 0x100)));
     let mut hot: Vec<_> = (0..STATIONS)
         .map(|station| page(station).start + 0x180)
         .collect();
@@ -94,7 +98,8 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     // What is read of stations that are not here.
     sees.extend((0..MAX_VNODES as u32).map(page));
     sees.extend((0..MAX_VNODES as u32).map(store));
-    let mut owns = vec![CHANGES, page(ME), store(ME)];
+    sees.extend((0..MAX_VNODES as u32).map(heads));
+    let mut owns = vec![CHANGES, page(ME), store(ME), heads(ME)];
     owns.extend((0..STATIONS).map(places));
     owns.extend(others().map(|station| at(page(station).start + 0x180, 8)));
     owns.extend(others().map(|station| at(page(station).start + 0x280, 8)));
