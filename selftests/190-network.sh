@@ -103,7 +103,7 @@ everyone_reaches_everyone() {
         done
     done
     check 'datagrams of many sizes come back as they were' \
-        on one nettest echo --step 211 "$(address two)"
+        on one nettest echo --step $((211 * slow)) "$(address two)"
     check 'and the largest' on one nettest echo --from 65000 --step 13 "$(address two)"
     check 'also whole' sh -c "ip link set vnet0 mtu 65535 && on two ip link set vnet0 mtu 65535"
     check 'in one frame' nettest echo --from 65000 --step 29 "$(address two)"
@@ -112,7 +112,7 @@ everyone_reaches_everyone() {
 
 # Streams in all pairs of the vnodes, both ways, at once.
 streams() {
-    bytes=$((8 << 20))
+    bytes=$(((8 << 20) / slow))
     for from in $vnodes; do
         for to in $vnodes; do
             [ "$from" != "$to" ] || continue
@@ -136,7 +136,7 @@ streams() {
 # VN-50: as long as there is room, nothing is lost: whoever sends is stopped when there is none.
 nothing_is_lost() {
     for size in 16 1472 9000 65507; do
-        count=$((size < 60000 ? 3000 : 1000))
+        count=$(((size < 60000 ? 3000 : 1000) / (slow * slow)))
         said=$(on one nettest numbered --count $count --size $size --ahead 16 "$(address three)")
         remark "$said"
         is "${said% *}" "numbered $count $count 0" "of $count datagrams of $size bytes none is lost or late"
@@ -182,7 +182,7 @@ mismatches() {
 
 # A station leaves and comes again, and asks for something each time, while others send to each other.
 comes_and_goes() {
-    on two nettest stream --bytes 60000000 "$(address one)" >/tmp/stream 2>&1 &
+    on two nettest stream --bytes $((60000000 / slow)) "$(address one)" >/tmp/stream 2>&1 &
     job=$!
     check 'a station leaves and comes 40 times' on three sh -c "i=0
         while [ \$i -lt 40 ]; do
@@ -191,7 +191,7 @@ comes_and_goes() {
             i=\$((i + 1))
         done"
     wait $job
-    is "$(cut -d ' ' -f 1,2 /tmp/stream)" 'stream 60000000' 'others do not notice'
+    is "$(cut -d ' ' -f 1,2 /tmp/stream)" "stream $((60000000 / slow))" 'others do not notice'
     on three ip route add 239.0.0.0/8 dev vnet0
     on three ip -6 addr add "$(six three)/64" dev vnet0
     check 'it is reached' on one ping -c 1 -W 3 "$(address three)"
