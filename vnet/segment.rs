@@ -153,7 +153,7 @@ struct Seat(BridgeName);
 impl Seat {
     fn take(name: BridgeName) -> Result<Self> {
         let mut taken = TAKEN.lock();
-        if taken.iter().any(|other| *other == name) {
+        if taken.contains(&name) {
             return Err(EBUSY);
         }
         taken.push(name, GFP_KERNEL)?;
