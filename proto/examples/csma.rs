@@ -2,6 +2,11 @@
 
 //! Prints the curves of docs/vnet.md: how many stations can have frames for one receiver, and what each gets.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "there are as many stations as it is asked for"
+)]
+
 #[path = "../tests/support/csma_world.rs"]
 mod csma_world;
 

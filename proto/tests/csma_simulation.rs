@@ -2,6 +2,11 @@
 
 //! What stations get of a wire that they contend for, up to 256 of them. Numbers are those of docs/vnet.md.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "a test ends at the first thing that is wrong"
+)]
+
 #[path = "support/csma_world.rs"]
 mod csma_world;
 
@@ -30,6 +35,7 @@ fn the_wire_is_used() {
     assert!(alone.sent[0].abs_diff(right) <= 1 && alone.collisions == 0);
     let all = simulate(16, TIME_NS);
     assert!(all.utilisation() > 0.35, "{}", all.utilisation());
+    assert!(all.collisions_per_frame() < 1.0, "{all:?}");
     let sent: u64 = all.sent.iter().sum();
     assert!(all.given_up * 1000 < sent, "{} of {sent}", all.given_up);
     // Sixteen times as many do not make it fall apart.

@@ -3,6 +3,12 @@
 //! A segment with stations that send, take, die, join again and get stuck, held to what an Ethernet promises. Numbers are
 //! those of docs/vnet.md.
 
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test ends at the first thing that is wrong"
+)]
+
 #[path = "support/cells.rs"]
 mod cells;
 
@@ -31,13 +37,16 @@ struct Station {
     taker: Taker,
 }
 
+/// Frames on their way, and whether each has to arrive.
+type Due = VecDeque<(Vec<u8>, bool)>;
+
 /// A segment, and what is to arrive.
 struct World {
     memory: Cells,
     lives: Lives,
     stations: Vec<Option<Station>>,
     /// By sender and taker: what is on its way, and whether it has to arrive.
-    due: Vec<Vec<VecDeque<(Vec<u8>, bool)>>>,
+    due: Vec<Vec<Due>>,
     now: u64,
 }
 
@@ -116,10 +125,8 @@ impl World {
         };
         let frame = frame(to, from, body);
         let sender = &mut station.sender;
-        let outgoing = match {
-            sender.look(&self.memory, &self.lives);
-            sender.begin(&self.memory, to, frame.len(), self.now)
-        } {
+        sender.look(&self.memory, &self.lives);
+        let outgoing = match sender.begin(&self.memory, to, frame.len(), self.now) {
             Ready::Nobody | Ready::Missed => return Outcome::Lost,
             Ready::Wait(until) => return Outcome::Wait(until),
             Ready::Begun(outgoing) => outgoing,
