@@ -119,11 +119,13 @@ END
     check 'the log has what was shown' grep -q '/root #' /tmp/log
     vnode console --all >/tmp/all
     check 'all consoles are printed side by side' grep -q '^one| .*Linux version' /tmp/all
-    # Whose terminal goes away hangs up.
+    # Whose terminal goes away hangs up, whatever is being shown there.
     check 'a terminal goes away' types one <<'END'
 expect ~. leaves
 send \r
 expect /root #
+send while :; do echo much; done\r
+expect much
 close
 wait
 END

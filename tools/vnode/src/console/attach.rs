@@ -81,6 +81,7 @@ pub(crate) fn run(seat: &Seat<'_>) -> Result<()> {
             log: log.as_mut(),
             waiting: Vec::new(),
             has_told: false,
+            is_gone: false,
         };
         match session.run(steals, seat.lines)? {
             End::Left | End::HungUp => return Ok(()),
@@ -150,6 +151,8 @@ struct Session<'a> {
     waiting: Vec<u8>,
     /// Whether the person knows that somebody else types.
     has_told: bool,
+    /// Whether nothing can be shown any more: the terminal has gone, and its signal is on its way.
+    is_gone: bool,
 }
 
 impl Session<'_> {
@@ -187,6 +190,9 @@ impl Session<'_> {
                 && !self.show()?
             {
                 return Ok(End::Over);
+            }
+            if self.is_gone {
+                return Ok(self.hang_up());
             }
             if console.contains(PollFlags::OUT) {
                 self.send()?;
@@ -272,8 +278,11 @@ impl Session<'_> {
             log.write_all(bytes).context(|| "the log".into())?;
         }
         let mut stdout = io::stdout().lock();
-        stdout.write_all(bytes)?;
-        Ok(stdout.flush()?)
+        match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::IO) => self.is_gone = true,
+            result => result?,
+        }
+        Ok(())
     }
 
     /// Takes what was typed; `Some` when that was to leave.
