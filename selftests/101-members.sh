@@ -143,14 +143,32 @@ le() {
     done
 }
 
-# forge VERSION SERVICE KIND FLAGS SENDER COOKIE STATUS: pushes a message, without a payload, into
-# south's mailbox to the root, as south could.
+# forge VERSION SERVICE KIND FLAGS SENDER COOKIE STATUS: puts a message, without a payload, behind those that
+# south has pushed into its mailbox to the root; `head` is where the first one goes.
 forge() {
+    at=$((box + 0x180 + (head + forged) % 64 * 128))
+    poke "$at" "$(le 2 "$1")$(le 2 "$2")$(le 1 "$3")$(le 1 "$4")$(le 2 0)"
+    poke $((at + 8)) "$(le 4 "$5")$(le 4 "$(life 0)")$(le 8 "$6")$(le 8 "$7")"
+    forged=$((forged + 1))
+}
+
+# forge_all COOKIE: messages that a nanokernel of ours never sends, while the root waits for one of this cookie.
+forge_all() {
+    south=$(life 2)
     box=$(mailbox 2 0)
     head=$(peek $((box + 0x80)))
-    poke $((box + 0x180 + head % 64 * 128)) "$(le 2 "$1")$(le 2 "$2")$(le 1 "$3")$(le 1 "$4")$(le 2 0)"
-    poke $((box + 0x180 + head % 64 * 128 + 8)) "$(le 4 "$5")$(le 4 "$(life 0)")$(le 8 "$6")$(le 8 "$7")"
-    poke $((box + 0x80)) "$(le 8 $((head + 1)))"
+    forged=0
+    forge 2 0xff00 2 0 "$south" 1 0
+    forge 1 0xff00 2 1 "$south" 2 0
+    forge 1 0xff00 9 0 "$south" 3 0
+    forge 1 0xff00 2 0 $((south - 1)) 4 0
+    forge 1 0xff00 3 0 "$south" "$1" 0
+    forge 1 0xff02 3 0 "$south" $(($1 + 1)) 0
+    forge 2 0xff02 4 0 "$south" "$1" 1
+    forge 2 0xff02 4 0 "$south" "$1" 1
+    # Now and then it tells the root about its clock, in the place of the first of these.
+    [ "$(peek $((box + 0x80)))" = "$head" ] || return
+    poke $((box + 0x80)) "$(le 8 $((head + forged)))"
 }
 
 # dropped: what the root has dropped of south's.
@@ -160,7 +178,7 @@ dropped() {
     done | xargs
 }
 
-# Messages that a nanokernel of ours never sends.
+# They are dropped, each for its reason.
 forgeries() {
     # shellcheck disable=SC2046 # These are several numbers.
     set -- $(dropped)
@@ -168,15 +186,7 @@ forgeries() {
     check 'the root asks south something that it does not answer' eventually 10 outstanding root 1
     box=$(mailbox 0 2)
     cookie=$(peek $((box + 0x180 + ($(peek $((box + 0x80))) - 1) % 64 * 128 + 0x10)))
-    south=$(life 2)
-    forge 2 0xff00 2 0 "$south" 1 0
-    forge 1 0xff00 2 1 "$south" 2 0
-    forge 1 0xff00 9 0 "$south" 3 0
-    forge 1 0xff00 2 0 $((south - 1)) 4 0
-    forge 1 0xff00 3 0 "$south" "$cookie" 0
-    forge 1 0xff02 3 0 "$south" $((cookie + 1)) 0
-    forge 2 0xff02 4 0 "$south" "$cookie" 1
-    forge 2 0xff02 4 0 "$south" "$cookie" 1
+    check 'somebody pushes for south what that would not' eventually 10 forge_all "$cookie"
     # South's word in the root's inbox: 0x1_0000 + 0x3000 + 2 * 64. It raises the mail portal without
     # an interrupt, and the root finds that by itself.
     poke $((0x013080)) "$(le 8 4)"
