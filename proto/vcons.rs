@@ -19,6 +19,7 @@ use crate::id::{VnodeId, MAX_VNODES};
 use crate::layout::ConsoleHeader;
 use crate::record;
 use crate::ring;
+use crate::signature::Signature;
 use crate::window::Window;
 
 /// Says that the bridge is a console's.
@@ -30,10 +31,17 @@ pub const VERSION: u32 = 1;
 /// Bytes of the bridge.
 pub const SIZE: usize = 0x20_0000;
 
+/// What a console begins with (VC-1).
+pub const SIGNATURE: Signature = Signature {
+    magic: MAGIC,
+    version: VERSION,
+    size: SIZE as u32,
+};
+
 record! {
     /// What the root says of the console, at the start of the bridge.
     pub struct Header: 0x18 {
-        /// [`MAGIC`].
+        /// [`SIGNATURE`], as the two that follow.
         magic: u64,
         /// [`VERSION`].
         version: u32,
@@ -124,17 +132,6 @@ const fn typed(vnode: VnodeId) -> ring::Layout {
     }
 }
 
-/// Why a bridge is not used as a console.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Misfit {
-    /// It does not say that it is one.
-    Magic,
-    /// It is one of another version: this one.
-    Version(u32),
-    /// It says that it is of another size.
-    Size,
-}
-
 /// Makes a new bridge a console. The root, before anybody else has it.
 pub fn create<W: Window>(window: &W) {
     for vnode in VnodeId::all() {
@@ -142,14 +139,7 @@ pub fn create<W: Window>(window: &W) {
     }
     prepare(window);
     keyboard::Holder::NOBODY.publish(window);
-    sign(window);
-}
-
-/// Says that the bridge is a console, whoever may have written over that. The root.
-pub fn sign<W: Window>(window: &W) {
-    window.store_release(Header::OFFSETS.version, VERSION);
-    window.store_release(Header::OFFSETS.size, SIZE as u32);
-    window.store_release64(Header::OFFSETS.magic, MAGIC);
+    SIGNATURE.sign(window);
 }
 
 /// Makes it ready for the next life of the speaker, of which nothing runs: what it has said is kept
@@ -159,19 +149,4 @@ pub fn prepare<W: Window>(window: &W) {
     window.store_release64(speaker(Speaker::OFFSETS.dropped), 0);
     let nobody = keyboard::Holder::NOBODY.word();
     window.store_release64(speaker(Speaker::OFFSETS.heeding), nobody);
-}
-
-/// Checks that a bridge is a console that this crate can use (VC-1).
-pub fn check<W: Window>(window: &W) -> Result<(), Misfit> {
-    if window.load_acquire64(Header::OFFSETS.magic) != MAGIC {
-        return Err(Misfit::Magic);
-    }
-    let version = window.load_acquire(Header::OFFSETS.version);
-    if version != VERSION {
-        return Err(Misfit::Version(version));
-    }
-    if window.load_acquire(Header::OFFSETS.size) != SIZE as u32 || window.size() < SIZE {
-        return Err(Misfit::Size);
-    }
-    Ok(())
 }

@@ -19,6 +19,7 @@ pub mod wire;
 
 use crate::id::{VnodeId, MAX_VNODES};
 use crate::record;
+use crate::signature::Signature;
 use crate::window::Window;
 
 /// Says that the bridge is a segment's.
@@ -30,17 +31,22 @@ pub const SIZE: usize = 10 << 20;
 /// What the name of the bridge begins with; the segment's follows.
 pub const PREFIX: &str = "vnet.";
 
+/// What a segment begins with (VN-1).
+pub const SIGNATURE: Signature = Signature {
+    magic: MAGIC,
+    version: VERSION,
+    size: SIZE as u32,
+};
+
 record! {
     /// What the segment is, at the start of the bridge.
-    pub struct Header: 0x20 {
-        /// [`MAGIC`].
+    pub struct Header: 0x18 {
+        /// [`SIGNATURE`], as the two that follow.
         magic: u64,
         /// [`VERSION`].
         version: u32,
-        /// Zero.
-        reserved: u32,
         /// [`SIZE`].
-        size: u64,
+        size: u32,
         /// Changes of stations, ever ([`station::changes`]).
         changes: u64,
     }
@@ -110,40 +116,12 @@ pub const fn head(of: VnodeId, number: usize) -> usize {
     HEADS + HEAD * (CHUNKS * of.index() + number)
 }
 
-/// Why a bridge is not used as a segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Misfit {
-    /// It does not say that it is one.
-    Magic,
-    /// It is one of another version: this one.
-    Version(u32),
-    /// It says that it is of another size.
-    Size,
-}
-
 /// Makes a new bridge, which is all zeros, a segment. Whoever has created it.
 pub fn create<W: Window>(window: &W) {
     for to in VnodeId::all() {
         wire(to).clear(window, 0);
     }
-    window.store_release(Header::OFFSETS.version, VERSION);
-    window.store_release64(Header::OFFSETS.size, SIZE as u64);
-    window.store_release64(Header::OFFSETS.magic, MAGIC);
-}
-
-/// Checks that a bridge is a segment that this crate can use (VN-1).
-pub fn check<W: Window>(window: &W) -> Result<(), Misfit> {
-    if window.load_acquire64(Header::OFFSETS.magic) != MAGIC {
-        return Err(Misfit::Magic);
-    }
-    let version = window.load_acquire(Header::OFFSETS.version);
-    if version != VERSION {
-        return Err(Misfit::Version(version));
-    }
-    if window.load_acquire64(Header::OFFSETS.size) != SIZE as u64 || window.size() < SIZE {
-        return Err(Misfit::Size);
-    }
-    Ok(())
+    SIGNATURE.sign(window);
 }
 
 /// Which time a sender has joined, above what a station has taken of it since.

@@ -47,7 +47,8 @@ use adeos_proto::vcons::request::{
 };
 use adeos_proto::vcons::{
     self,
-    OUTPUT, //
+    OUTPUT,
+    SIGNATURE, //
 };
 use adeos_proto::window::Window;
 use kernel::fmt;
@@ -235,7 +236,7 @@ impl Keeper {
         }
         if console.attached.0 != Some(from) {
             vcons::prepare(console.place.window());
-            vcons::sign(console.place.window());
+            SIGNATURE.sign(console.place.window());
             console.publish();
             console.attached = (Some(from), 0);
         }

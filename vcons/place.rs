@@ -18,6 +18,7 @@ use adeos_proto::id::VnodeId;
 use adeos_proto::layout::portal::CONSOLE;
 use adeos_proto::membership::each;
 use adeos_proto::portal::Number;
+use adeos_proto::signature::Misfit;
 use adeos_proto::vcons::waiters::{
     self,
     Concerned,
@@ -25,7 +26,7 @@ use adeos_proto::vcons::waiters::{
 };
 use adeos_proto::vcons::{
     self,
-    Misfit, //
+    SIGNATURE, //
 };
 use kernel::prelude::*;
 use kernel::sync::Arc;
@@ -75,7 +76,7 @@ impl Place {
     }
 
     fn check(&self) -> Result {
-        vcons::check(&self.mapped).map_err(|misfit| {
+        SIGNATURE.check(&self.mapped).map_err(|misfit| {
             let vnode = self.vnode.number();
             match misfit {
                 Misfit::Magic | Misfit::Size => {

@@ -18,9 +18,10 @@ use adeos_core::bridge::{
     Vnodes, //
 };
 use adeos_core::Core;
+use adeos_proto::signature::Misfit;
 use adeos_proto::vnet::{
     self,
-    Misfit, //
+    SIGNATURE, //
 };
 use kernel::prelude::*;
 use kernel::sync::Arc;
@@ -129,7 +130,7 @@ fn open_or_create(core: &Arc<Core>, key: Key) -> Result<(Bridge, bool)> {
 /// Whether a bridge is a segment. EPROTO it is one of another version.
 fn is_signed(window: &Mapped, name: &BridgeName) -> Result<bool> {
     for _ in 0..LOOKS {
-        match vnet::check(window) {
+        match SIGNATURE.check(window) {
             Ok(()) => return Ok(true),
             Err(Misfit::Magic) => fsleep(Delta::from_millis(1)),
             Err(Misfit::Version(version)) => {

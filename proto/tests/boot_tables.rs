@@ -2,7 +2,6 @@
 
 //! Page tables that map one to one: walked as a CPU would.
 
-#[expect(dead_code, reason = "no CPU dies here")]
 #[path = "support/cells.rs"]
 mod cells;
 

@@ -15,6 +15,8 @@ mod bridges;
 mod calls;
 #[path = "support/cells.rs"]
 mod cells;
+#[path = "support/dying.rs"]
+mod dying;
 
 use adeos_proto::bridge::effects::Event;
 use adeos_proto::bridge::request::{Request, RequestRecord};
@@ -24,7 +26,8 @@ use adeos_proto::id::{Generation, Life, VnodeId};
 use adeos_proto::window::Window;
 use bridges::*;
 use calls::any_call;
-use cells::{Cells, Dying};
+use cells::Cells;
+use dying::Dying;
 use proptest::prelude::*;
 
 proptest! {

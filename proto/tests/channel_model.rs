@@ -11,13 +11,16 @@
 
 #[path = "support/cells.rs"]
 mod cells;
+#[path = "support/dying.rs"]
+mod dying;
 
 use adeos_proto::channel::{self, PeerState, RootEnd, VnodeEnd};
 use adeos_proto::layout::channel::{COUNT, DOWN, ROOT_SESSION, STRIDE, UP, VNODE_SESSION};
 use adeos_proto::layout::slot::CHANNELS;
 use adeos_proto::layout::SLOT_SIZE;
 use adeos_proto::window::Window;
-use cells::{Cells, Dying};
+use cells::Cells;
+use dying::Dying;
 use proptest::prelude::*;
 
 /// What was sent in one session, either way.

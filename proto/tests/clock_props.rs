@@ -9,6 +9,8 @@
 
 #[path = "support/cells.rs"]
 mod cells;
+#[path = "support/dying.rs"]
+mod dying;
 
 use adeos_proto::clock::exchange::{self, Answering, Asked, Look, ANSWERED, PLACE_SIZE, QUESTIONS};
 use adeos_proto::clock::{
@@ -16,7 +18,8 @@ use adeos_proto::clock::{
     SEQUENCE, SIZE,
 };
 use adeos_proto::window::Window;
-use cells::{Cells, Dying};
+use cells::Cells;
+use dying::Dying;
 use proptest::prelude::*;
 use std::cell::Cell;
 

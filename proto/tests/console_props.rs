@@ -9,12 +9,15 @@
 
 #[path = "support/cells.rs"]
 mod cells;
+#[path = "support/dying.rs"]
+mod dying;
 
 use adeos_proto::console::{self, Corrupt};
 use adeos_proto::layout::slot::{CHANNELS, CONSOLE, CONSOLE_DATA, CONSOLE_SIZE};
 use adeos_proto::layout::ConsoleHeader;
 use adeos_proto::window::Window;
-use cells::{Cells, Dying};
+use cells::Cells;
+use dying::Dying;
 use proptest::prelude::*;
 use std::cell::RefCell;
 

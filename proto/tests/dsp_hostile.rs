@@ -12,7 +12,6 @@
 )]
 
 #[path = "support/cells.rs"]
-#[expect(dead_code, reason = "no CPU dies in the middle of a store here")]
 mod cells;
 #[path = "support/cluster.rs"]
 mod cluster;

@@ -12,12 +12,15 @@ use adeos_proto::id::{Generation, Life, VnodeId};
 use adeos_proto::lock::layout::{OWNER, PLACES, SIZE};
 use adeos_proto::lock::{Entry, Error, Lives, Lock, Poll};
 use adeos_proto::window::Window;
-use cells::{Cells, Dying};
+use cells::Cells;
+use dying::Dying;
 use proptest::prelude::*;
 use std::collections::VecDeque;
 
 #[path = "support/cells.rs"]
 mod cells;
+#[path = "support/dying.rs"]
+mod dying;
 
 const VNODES: usize = 4;
 /// The lock does not start where its window does.

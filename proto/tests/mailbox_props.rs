@@ -11,12 +11,15 @@
 
 #[path = "support/cells.rs"]
 mod cells;
+#[path = "support/dying.rs"]
+mod dying;
 
 use adeos_proto::dsp::mailbox::{self, Layout, PushError, Receiver, Sender, Tag};
 use adeos_proto::dsp::message::{Message, VERSION};
 use adeos_proto::id::{Generation, VnodeId};
 use adeos_proto::window::Window;
-use cells::{Cells, Dying};
+use cells::Cells;
+use dying::Dying;
 use proptest::prelude::*;
 use std::collections::VecDeque;
 

@@ -12,7 +12,6 @@
 )]
 
 #[path = "support/cells.rs"]
-#[expect(dead_code, reason = "not every test needs a CPU that dies")]
 mod cells;
 
 use adeos_proto::dsp::links::Links;

@@ -11,6 +11,8 @@
 
 #[path = "support/cells.rs"]
 mod cells;
+#[path = "support/dying.rs"]
+mod dying;
 #[path = "support/portal_world.rs"]
 mod portal_world;
 
@@ -19,7 +21,8 @@ use adeos_proto::portal::pace::{self, Pace};
 use adeos_proto::portal::statistics::count_delivery;
 use adeos_proto::portal::{self, local, Number, Stage};
 use adeos_proto::window::Window;
-use cells::{Cells, Dying};
+use cells::Cells;
+use dying::Dying;
 use portal_world::{any_call, number, vnode, Call, World};
 use proptest::prelude::*;
 

@@ -4,10 +4,13 @@
 
 #[path = "support/cells.rs"]
 mod cells;
+#[path = "support/dying.rs"]
+mod dying;
 
 use adeos_proto::ring::{Consumer, Corrupt, Layout, Producer};
 use adeos_proto::window::Window;
-use cells::{Cells, Dying};
+use cells::Cells;
+use dying::Dying;
 use proptest::prelude::*;
 use std::collections::VecDeque;
 

@@ -9,7 +9,6 @@
 )]
 
 #[path = "support/cells.rs"]
-#[expect(dead_code, reason = "no CPU dies in the middle of a store here")]
 mod cells;
 
 use adeos_proto::id::{Generation, Life, VnodeId};

@@ -11,15 +11,19 @@
 
 #[path = "support/cells.rs"]
 mod cells;
+#[path = "support/dying.rs"]
+mod dying;
 
 use adeos_proto::console::Corrupt;
 use adeos_proto::id::VnodeId;
 use adeos_proto::layout::ConsoleHeader;
 use adeos_proto::membership::{bit, Mask};
+use adeos_proto::signature::Misfit;
 use adeos_proto::vcons::output::{self, Output, STEP};
-use adeos_proto::vcons::{self, Header, Misfit, OUTPUT, VERSION};
+use adeos_proto::vcons::{self, Header, OUTPUT, SIGNATURE, VERSION};
 use adeos_proto::window::Window;
-use cells::{Cells, Dying};
+use cells::Cells;
+use dying::Dying;
 use proptest::prelude::*;
 
 const SIZE: usize = OUTPUT.size as usize;
@@ -85,14 +89,14 @@ impl Viewer {
 #[test]
 fn a_bridge_that_is_no_console_is_not_taken_for_one() {
     let memory = Cells::new(vcons::SIZE);
-    assert_eq!(vcons::check(&memory), Err(Misfit::Magic));
+    assert_eq!(SIGNATURE.check(&memory), Err(Misfit::Magic));
     vcons::create(&memory);
-    assert_eq!(vcons::check(&memory), Ok(()));
+    assert_eq!(SIGNATURE.check(&memory), Ok(()));
     memory.store_release(Header::OFFSETS.version, VERSION + 1);
-    assert_eq!(vcons::check(&memory), Err(Misfit::Version(VERSION + 1)));
+    assert_eq!(SIGNATURE.check(&memory), Err(Misfit::Version(VERSION + 1)));
     memory.store_release(Header::OFFSETS.version, VERSION);
     memory.store_release(Header::OFFSETS.size, 1);
-    assert_eq!(vcons::check(&memory), Err(Misfit::Size));
+    assert_eq!(SIGNATURE.check(&memory), Err(Misfit::Size));
 }
 
 /// VC-2: what the last life has said can be read in the next one, and what it died of in the middle

@@ -107,11 +107,6 @@ impl<L: DerefMut<Target = [Line]>> Ledger<L> {
         self.lines.get(to.index()).map_or(0, Line::open)
     }
 
-    /// Whether there is nothing that anybody has yet to take.
-    pub fn is_settled(&self) -> bool {
-        self.chunks.free() == CHUNKS
-    }
-
     /// A frame was sent to a station. Only after [`may_send`](Self::may_send).
     pub fn sent(&mut self, run: Run, to: VnodeId) {
         let Some(line) = self.lines.get_mut(to.index()) else {

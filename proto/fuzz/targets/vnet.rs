@@ -19,8 +19,8 @@ use std::sync::OnceLock;
 const STATIONS: u32 = 4;
 /// The honest one.
 const ME: u32 = 2;
-const HEADER: Range<usize> = 0..0x20;
-const CHANGES: Range<usize> = 0x18..0x20;
+const HEADER: Range<usize> = 0..0x18;
+const CHANGES: Range<usize> = 0x10..0x18;
 
 /// Accesses of a frame's begin and of one step: all stations are read anew, and each is looked at some times.
 const BEGIN: usize = 400;
