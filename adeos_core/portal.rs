@@ -253,6 +253,7 @@ fn show_one(
     let is_in = |stage| portal::unmasked(&local(), stage) & number.bit() != 0;
     let state = match (is_in(Stage::Ahead), is_in(Stage::Linux)) {
         (true, _) => "stage",
+        (false, true) if handlers::for_interrupts(number.bit()) != 0 => "interrupt",
         (false, true) => "deferred",
         (false, false) => "masked",
     };

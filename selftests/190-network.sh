@@ -180,6 +180,37 @@ mismatches() {
     check 'it is itself again' eventually 10 on three ping -c 1 -W 1 "$(address one)"
 }
 
+# goes_on: those that are sound reach each other.
+goes_on() {
+    on one nettest stream --bytes 500000 "$(address two)" && on two nettest rounds --count 50 "$(address one)"
+}
+
+# VN-51, VN-52: a station that claims of its frames whatever it likes, and one that writes over the segment, cost the
+# others what is lost, and nothing else.
+hostile() {
+    run=/sys/kernel/debug/net_test/run
+    check 'three leaves' on three rmmod vnet
+    check 'and becomes a station that nobody should trust' on three insmod "$modules/net_test.ko"
+    before=$(($(counts two rx_packets) + $(counts two rx_errors)))
+    check 'its frames have all kinds of claims' on three sh -c "echo claims $(field two id) >$run"
+    remark "$(on three cat $run | xargs); $(counts two rx_frame_errors) made no sense, $(counts two rx_length_errors) were too long"
+    # shellcheck disable=SC2016 # awk expands it.
+    within "$(on three awk '$1 == "sent" { print $2 }' $run)" 2000 2016 'they are sent'
+    check 'they arrive' [ $(($(counts two rx_packets) + $(counts two rx_errors))) -ge $((before + 1900)) ]
+    check 'the others go on' goes_on
+    for count in 1 10 1000 100000; do
+        check "it writes over $count words" on three sh -c "echo scribble $count >$run"
+        check 'the others come to themselves' eventually 20 goes_on
+    done
+    check 'it leaves' on three rmmod net_test
+    check 'and joins as it should' join_again
+}
+
+join_again() {
+    on three sh -c 'killall nettest'
+    join three && eventually 10 on one ping -c 1 -W 1 "$(address three)"
+}
+
 # A station leaves and comes again, and asks for something each time, while others send to each other.
 comes_and_goes() {
     on two nettest stream --bytes $((60000000 / slow)) "$(address one)" >/tmp/stream 2>&1 &
@@ -271,6 +302,7 @@ streams
 nothing_is_lost
 groups
 mismatches
+hostile
 comes_and_goes
 segments
 deaths

@@ -117,6 +117,9 @@ pub(crate) struct Device {
 /// How soon queues that wait are looked at if nobody says anything, in ns: whoever was to may have died.
 const LOOK_NS: u64 = 4_000_000;
 
+/// How soon a station that sleeps looks if nobody raises it, in ns: somebody may have written over what it says (VN-44).
+const IDLE_NS: u64 = 1_000_000_000;
+
 /// What [`Driver::count`] counts.
 const NAMES: [&str; 12] = [
     "collisions",
@@ -274,7 +277,7 @@ impl Driver for Device {
                 *place = Some(until);
             }
             self.handle.stop_queue(queue);
-            self.handle.poll_after(LOOK_NS);
+            self.handle.poll_within(LOOK_NS);
             Fate::Waits
         };
         let frame = match sender.begin(window, Mac(*address), length, now) {
@@ -313,6 +316,9 @@ impl Driver for Device {
         };
         let is_asleep = taker.sleep(self.window());
         incoming.is_asleep = is_asleep;
+        if is_asleep {
+            self.handle.poll_within(IDLE_NS);
+        }
         is_asleep
     }
 
@@ -455,13 +461,15 @@ impl Device {
         }
     }
 
-    /// Takes what others say that they have taken, and has packets sent again that had to wait.
+    /// Says anew what was written over, takes what others say that they have taken, and has packets sent again that had to
+    /// wait.
     fn settle(&self) {
         let mut outgoing = self.outgoing.lock();
         let outgoing = &mut *outgoing;
         let Some(joined) = outgoing.joined.as_mut() else {
             return;
         };
+        joined.own.mend(self.window());
         self.look(joined, &mut outgoing.lives, &mut outgoing.known);
         let now = now_ns();
         let mut waits = false;
@@ -479,7 +487,7 @@ impl Device {
             }
         }
         if waits {
-            self.handle.poll_after(LOOK_NS);
+            self.handle.poll_within(LOOK_NS);
         }
     }
 

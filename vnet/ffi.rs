@@ -58,7 +58,7 @@ extern "C" {
     pub(crate) fn adeos_netdev_schedule(it: *mut NetDev);
     pub(crate) fn adeos_netdev_stop_queue(it: *mut NetDev, queue: u32);
     pub(crate) fn adeos_netdev_wake_queue(it: *mut NetDev, queue: u32);
-    pub(crate) fn adeos_netdev_poll_at(it: *mut NetDev, delay_ns: u64);
+    pub(crate) fn adeos_netdev_poll_within(it: *mut NetDev, delay_ns: u64);
     pub(crate) fn adeos_netdev_hold_soft_interrupts();
     pub(crate) fn adeos_netdev_let_soft_interrupts();
 

@@ -135,10 +135,10 @@ impl Handle {
         unsafe { ffi::adeos_netdev_wake_queue(self.as_raw(), queue) }
     }
 
-    /// Has [`Driver::poll`] called after this time, in ns.
-    pub(crate) fn poll_after(&self, delay_ns: u64) {
+    /// Has [`Driver::poll`] called when this time is over, in ns, or before.
+    pub(crate) fn poll_within(&self, delay_ns: u64) {
         // SAFETY: As above.
-        unsafe { ffi::adeos_netdev_poll_at(self.as_raw(), delay_ns) }
+        unsafe { ffi::adeos_netdev_poll_within(self.as_raw(), delay_ns) }
     }
 }
 

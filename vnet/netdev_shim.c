@@ -255,7 +255,7 @@ static void setup(struct net_device *dev)
 
 	ether_setup(dev);
 	it->dev = dev;
-	hrtimer_setup(&it->timer, on_timer, CLOCK_MONOTONIC, HRTIMER_MODE_REL_SOFT);
+	hrtimer_setup(&it->timer, on_timer, CLOCK_MONOTONIC, HRTIMER_MODE_ABS_SOFT);
 	dev->netdev_ops = &operations;
 	dev->ethtool_ops = &ethtool_operations;
 	dev->needs_free_netdev = true;
@@ -444,9 +444,13 @@ void adeos_netdev_wake_queue(struct adeos_netdev *it, u32 queue)
 		netif_wake_subqueue(it->dev, queue);
 }
 
-void adeos_netdev_poll_at(struct adeos_netdev *it, u64 delay_ns)
+void adeos_netdev_poll_within(struct adeos_netdev *it, u64 delay_ns)
 {
-	hrtimer_start(&it->timer, ns_to_ktime(delay_ns), HRTIMER_MODE_REL_SOFT);
+	ktime_t then = ktime_add_ns(ktime_get(), delay_ns);
+
+	/* Two CPUs may both find it later; then it comes at the later of two times, which are both near. */
+	if (!hrtimer_is_queued(&it->timer) || ktime_after(hrtimer_get_expires(&it->timer), then))
+		hrtimer_start(&it->timer, then, HRTIMER_MODE_ABS_SOFT);
 }
 
 void adeos_netdev_hold_soft_interrupts(void)

@@ -49,7 +49,7 @@ int adeos_netdev_add(const char *segment);
 void adeos_netdev_schedule(struct adeos_netdev *it);
 void adeos_netdev_stop_queue(struct adeos_netdev *it, u32 queue);
 void adeos_netdev_wake_queue(struct adeos_netdev *it, u32 queue);
-void adeos_netdev_poll_at(struct adeos_netdev *it, u64 delay_ns);
+void adeos_netdev_poll_within(struct adeos_netdev *it, u64 delay_ns);
 void adeos_netdev_hold_soft_interrupts(void);
 void adeos_netdev_let_soft_interrupts(void);
 

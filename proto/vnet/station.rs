@@ -164,6 +164,17 @@ impl Own {
         }
     }
 
+    /// Says anew what it is, if somebody has written over that; whether it had to (VN-53).
+    pub fn mend<W: Window>(&self, window: &W) -> bool {
+        let is_there = self.words().into_iter().all(|(offset, word)| {
+            window.load_acquire64(at(self.me, part::STATION) + offset) == word
+        });
+        if !is_there {
+            self.publish(window);
+        }
+        !is_there
+    }
+
     /// Which time this is that the station has joined.
     pub const fn epoch(&self) -> u8 {
         self.epoch
@@ -180,11 +191,19 @@ impl Own {
         state
     }
 
+    /// What it says of itself, by offset; what makes it be there comes last.
+    const fn words(&self) -> [(usize, u64); 3] {
+        [
+            (Station::OFFSETS.mac, self.mac.to_word()),
+            (Station::OFFSETS.filter, self.listens.filter),
+            (Station::OFFSETS.state, self.state()),
+        ]
+    }
+
     fn publish<W: Window>(&self, window: &W) {
-        let station = at(self.me, part::STATION);
-        window.store_release64(station + Station::OFFSETS.mac, self.mac.to_word());
-        window.store_release64(station + Station::OFFSETS.filter, self.listens.filter);
-        window.store_release64(station + Station::OFFSETS.state, self.state());
+        for (offset, word) in self.words() {
+            window.store_release64(at(self.me, part::STATION) + offset, word);
+        }
         count_change(window);
     }
 }
