@@ -133,6 +133,13 @@ impl Consumer {
 
     /// Takes out as many bytes as there are and fit, and returns how many.
     pub fn pop<W: Window>(&mut self, window: &W, to: &mut [u8]) -> Result<usize, Corrupt> {
+        let count = self.peek(window, to)?;
+        self.commit(window, count);
+        Ok(count)
+    }
+
+    /// Copies as many bytes as there are and fit, and leaves them there; how many.
+    pub fn peek<W: Window>(&self, window: &W, to: &mut [u8]) -> Result<usize, Corrupt> {
         let count = self.available(window)?.min(to.len());
         let (at, until_wrap) = self.layout.place(self.tail);
         let (first, rest) = split_mut(to.get_mut(..count).unwrap_or(&mut []), until_wrap);
@@ -142,11 +149,14 @@ impl Consumer {
         if !rest.is_empty() {
             window.read(self.layout.data, rest);
         }
+        Ok(count)
+    }
 
+    /// Takes bytes out that [`peek`](Self::peek) has copied.
+    pub fn commit<W: Window>(&mut self, window: &W, count: usize) {
         self.tail = self.tail.wrapping_add(count as u32);
         // Release: the bytes are copied before the producer may overwrite them.
         window.store_release(self.layout.tail, self.tail);
-        Ok(count)
     }
 }
 

@@ -54,13 +54,15 @@ record! {
 
 record! {
     /// What the speaker says beside its output.
-    pub struct Speaker: 0x50 {
+    pub struct Speaker: 0x54 {
         /// Bytes that holding viewers had not seen when they were written over.
         dropped: u64,
         /// Whom it hears, as the header's `keyboard` had it when it began to.
         heeding: u64,
         /// By viewer, how far the speaker has taken what it has typed.
         tails: [u32; 16],
+        /// Breaks, times hung up and sizes that it has taken from whom it hears, together.
+        heard: u32,
     }
 }
 

@@ -183,7 +183,7 @@ impl Speaker {
         if heard.is_hung_up {
             tty.hang_up();
         }
-        if let Some(viewer) = heard.from.filter(|_| heard.bytes > 0) {
+        if let Some(viewer) = heard.from {
             self.place.wake(Concerned::Typist(viewer));
         }
     }

@@ -155,6 +155,41 @@ fn signals_are_heard_once() {
     assert!(console.listen().1.is_break);
 }
 
+/// VC-37 and 38: what was typed and signalled is unheard until the speaker has taken it under this ticket.
+#[test]
+fn who_types_learns_what_was_taken() {
+    let mut console = Console::new();
+    let mut east = console.seat(life(1, 1));
+    assert_eq!(east.unheard(&console.memory), 0);
+    east.hang_up(&console.memory);
+    assert_eq!(east.unheard(&console.memory), 1);
+    east.press(&console.memory, b"ab");
+    east.send_break(&console.memory);
+    east.send_break(&console.memory);
+    assert_eq!(east.unheard(&console.memory), 5);
+    let heard = console.listener.listen(&console.memory, &mut [0]);
+    assert_eq!((heard.bytes, heard.is_hung_up), (1, true));
+    assert_eq!(east.unheard(&console.memory), 1);
+    console.hear();
+    assert_eq!(east.unheard(&console.memory), 0);
+
+    // What another one's signals were is not this one's, nor are one's own under another ticket.
+    let mut west = console.seat(life(2, 1));
+    (0..3).for_each(|_| west.send_break(&console.memory));
+    assert_eq!(west.unheard(&console.memory), 3);
+    assert!(console.listen().1.is_break);
+    assert_eq!(west.unheard(&console.memory), 0);
+    let mut west = console.seat(life(2, 1));
+    (0..3).for_each(|_| west.send_break(&console.memory));
+    assert_eq!(west.unheard(&console.memory), 3);
+    // A module that is loaded anew takes what was signalled before for heard.
+    assert!(console.listen().1.is_break);
+    west.hang_up(&console.memory);
+    console.listener = Listener::new();
+    console.listen();
+    assert_eq!(west.unheard(&console.memory), 0);
+}
+
 /// VC-33: to take the keyboard that one has begins anew, and is no signal.
 #[test]
 fn to_take_it_again_is_no_signal() {

@@ -22,8 +22,10 @@ const HEEDING: usize = 0x1048;
 const AWAITED: usize = 0x2800;
 const WIDE: [usize; 5] = [KEYBOARD, BROUGHT, HEEDING, AWAITED, WINDOW];
 /// Of viewer 1: ticket, start, head, breaks, hangups and sizes, the window's size, and the speaker's
-/// tail of what it types.
-const NARROW: [usize; 7] = [0x2088, 0x208c, 0x2090, 0x2094, 0x2098, 0x209c, 0x1054];
+/// tail of what it types and what it has heard.
+const NARROW: [usize; 8] = [
+    0x2088, 0x208c, 0x2090, 0x2094, 0x2098, 0x209c, 0x1054, 0x1090,
+];
 const WINDOW: usize = 0x20a0;
 /// The first bytes of what it types.
 const TYPED: usize = 0x1_1000;
@@ -31,7 +33,7 @@ const TYPED: usize = 0x1_1000;
 /// The words that the tests use.
 struct Shared {
     wide: [AtomicU64; 5],
-    narrow: [AtomicU32; 7],
+    narrow: [AtomicU32; 8],
     typed: [AtomicU8; 4],
 }
 
@@ -202,5 +204,40 @@ fn a_keyboard_that_is_taken_again_is_heard_once() {
         hear(&mut listener);
         hear(&mut listener);
         assert!(text == b"n" || text == b"on", "{text:?}");
+    });
+}
+
+/// VC-37 and 38: a viewer that gives the keyboard back when it finds all of it taken was heard, whatever
+/// the speaker is about meanwhile.
+#[test]
+fn who_leaves_when_all_is_taken_was_heard() {
+    let holder = Holder {
+        viewer: Some(vnode(1)),
+        ticket: 1,
+    };
+    loom::model(move || {
+        let shared = Shared::new();
+        let (mut typist, mut listener) = (Typist::new(&*shared, vnode(1)), Listener::new());
+        shared.store_release64(KEYBOARD, holder.word());
+        typist.begin(&*shared, 1);
+
+        let far = shared.clone();
+        let viewer = loom::thread::spawn(move || {
+            typist.press(&*far, b"o");
+            typist.hang_up(&*far);
+            let is_taken = typist.unheard(&*far) == 0;
+            far.store_release64(KEYBOARD, Holder::NOBODY.word());
+            is_taken
+        });
+        let (mut text, mut is_hung_up) = (Vec::new(), false);
+        for _ in 0..2 {
+            let mut to = [0; 2];
+            let heard = listener.listen(&*shared, &mut to);
+            text.extend_from_slice(&to[..heard.bytes]);
+            is_hung_up |= heard.is_hung_up;
+        }
+        if viewer.join().unwrap() {
+            assert_eq!((text.as_slice(), is_hung_up), (b"o".as_slice(), true));
+        }
     });
 }

@@ -57,12 +57,33 @@ impl Signal {
     }
 }
 
+/// What each signal's counter says.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts([u32; 3]);
+
+impl Counts {
+    fn of(&mut self, signal: Signal) -> &mut u32 {
+        let [breaks, hangups, sizes] = &mut self.0;
+        match signal {
+            Signal::Break => breaks,
+            Signal::HangUp => hangups,
+            Signal::Resize => sizes,
+        }
+    }
+
+    /// All of them together.
+    fn sum(&self) -> u32 {
+        self.0.iter().fold(0, |sum, count| sum.wrapping_add(*count))
+    }
+}
+
 /// A viewer that types.
 #[derive(Debug)]
 pub struct Typist {
     me: VnodeId,
     producer: Producer,
-    counts: [u32; 3],
+    ticket: u32,
+    counts: Counts,
 }
 
 impl Typist {
@@ -72,7 +93,8 @@ impl Typist {
         Self {
             me,
             producer: Producer::at(typed(me), head),
-            counts: [0; 3],
+            ticket: 0,
+            counts: Counts::default(),
         }
     }
 
@@ -83,7 +105,8 @@ impl Typist {
         for signal in [Signal::Break, Signal::HangUp, Signal::Resize] {
             window.store_release(viewer(self.me, signal.offset()), 0);
         }
-        self.counts = [0; 3];
+        self.counts = Counts::default();
+        self.ticket = ticket;
         let start = self.producer.publish(window);
         window.store_release(viewer(self.me, Viewer::OFFSETS.start), start);
         window.store_release(viewer(self.me, Viewer::OFFSETS.ticket), ticket);
@@ -100,9 +123,24 @@ impl Typist {
         self.producer.room(window).unwrap_or(0)
     }
 
-    /// Bytes that the speaker has yet to take; all that there can be where its index makes no sense.
+    /// Bytes and signals that the speaker has yet to take; all bytes that there can be where its index
+    /// makes no sense. What it has taken it acts on, whoever gets the keyboard then (VC-38).
     pub fn unheard<W: Window>(&self, window: &W) -> usize {
-        TYPED_SIZE.saturating_sub(self.room(window))
+        let bytes = TYPED_SIZE.saturating_sub(self.room(window));
+        bytes.saturating_add(self.unheard_signals(window) as usize)
+    }
+
+    fn unheard_signals<W: Window>(&self, window: &W) -> u32 {
+        let me = Holder {
+            viewer: Some(self.me),
+            ticket: self.ticket,
+        };
+        // It counts from 0 under each ticket, and begins to before it says whom it hears.
+        let heard = match window.load_acquire64(speaker(Speaker::OFFSETS.heeding)) == me.word() {
+            true => window.load_acquire(speaker(Speaker::OFFSETS.heard)),
+            false => 0,
+        };
+        self.counts.sum().wrapping_sub(heard)
     }
 
     /// Sends a break.
@@ -122,10 +160,9 @@ impl Typist {
     }
 
     fn count<W: Window>(&mut self, window: &W, signal: Signal) {
-        if let Some(count) = self.counts.get_mut(signal as usize) {
-            *count = count.wrapping_add(1);
-            window.store_release(viewer(self.me, signal.offset()), *count);
-        }
+        let count = self.counts.of(signal);
+        *count = count.wrapping_add(1);
+        window.store_release(viewer(self.me, signal.offset()), *count);
     }
 }
 
@@ -156,7 +193,7 @@ impl Heard {
 struct Heeded {
     viewer: VnodeId,
     consumer: Consumer,
-    counts: [u32; 3],
+    counts: Counts,
 }
 
 /// The speaker.
@@ -176,7 +213,8 @@ impl Listener {
     }
 
     /// Hears what the one with the keyboard does; what it types is put into `to` (VC-31). What the
-    /// keyboard has changed hands over meanwhile is not heard.
+    /// keyboard has changed hands over meanwhile is not heard. Whoever calls this acts on what it is
+    /// told: for the viewer it is done (VC-38).
     pub fn listen<W: Window>(&mut self, window: &W, to: &mut [u8]) -> Heard {
         let holder = Holder::read(window);
         if holder != self.holder {
@@ -192,6 +230,9 @@ impl Listener {
         let heard = heeded.listen(window, to);
         if Holder::read(window) != holder {
             return Heard::default();
+        }
+        if !heard.is_nothing() {
+            heeded.take(window, heard.bytes);
         }
         heard
     }
@@ -216,14 +257,16 @@ impl Heeded {
         let mut heeded = Self {
             viewer: vnode,
             consumer: Consumer::at(typed(vnode), window.load_acquire(typed(vnode).tail)),
-            counts: [0; 3],
+            counts: Counts::default(),
         };
         if window.load_acquire64(heeding) == holder.word() {
             for signal in [Signal::Break, Signal::HangUp, Signal::Resize] {
                 heeded.has_moved(window, signal);
             }
+            heeded.take(window, 0);
         } else {
             heeded.go_to(window, viewer(vnode, Viewer::OFFSETS.start));
+            window.store_release(speaker(Speaker::OFFSETS.heard), 0);
             window.store_release64(heeding, holder.word());
         }
         heeded
@@ -237,7 +280,7 @@ impl Heeded {
     }
 
     fn listen<W: Window>(&mut self, window: &W, to: &mut [u8]) -> Heard {
-        let bytes = self.consumer.pop(window, to).unwrap_or_else(|_| {
+        let bytes = self.consumer.peek(window, to).unwrap_or_else(|_| {
             self.go_to(window, typed(self.viewer).head);
             0
         });
@@ -252,12 +295,15 @@ impl Heeded {
         }
     }
 
+    /// Tells the viewer that so many bytes, and the signals that were seen, are acted on.
+    fn take<W: Window>(&mut self, window: &W, bytes: usize) {
+        self.consumer.commit(window, bytes);
+        window.store_release(speaker(Speaker::OFFSETS.heard), self.counts.sum());
+    }
+
     /// Whether a counter has moved, once for each time that it is seen to have (VC-33).
     fn has_moved<W: Window>(&mut self, window: &W, signal: Signal) -> bool {
         let now = window.load_acquire(viewer(self.viewer, signal.offset()));
-        match self.counts.get_mut(signal as usize) {
-            Some(count) => core::mem::replace(count, now) != now,
-            None => false,
-        }
+        core::mem::replace(self.counts.of(signal), now) != now
     }
 }

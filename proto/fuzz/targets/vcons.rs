@@ -150,6 +150,7 @@ fn view(memory: &Memory<'_>, input: &Input<'_>, written: u64) {
                 typist.send_break(memory);
                 typist.resize(memory, WindowSize::default());
                 typist.hang_up(memory);
+                typist.unheard(memory);
             }
             _ => {
                 announce(memory, Waiter::ForRoom(me));

@@ -181,16 +181,17 @@ impl Terminal {
 
     fn expect(&mut self, wanted: &[u8]) -> Result<(), Error> {
         let end = Instant::now() + self.timeout;
+        // Where it can begin; a command that says much is not looked through again and again.
+        let mut start = 0;
         loop {
-            let found = self
-                .came
-                .windows(wanted.len())
-                .position(|piece| piece == wanted);
+            let rest = self.came.get(start..).unwrap_or_default();
+            let found = rest.windows(wanted.len()).position(|piece| piece == wanted);
             if let Some(at) = found {
-                drop(self.came.drain(..at + wanted.len()));
+                drop(self.came.drain(..start + at + wanted.len()));
                 return Ok(());
             }
-            if !self.take(end)? {
+            start = self.came.len().saturating_sub(wanted.len());
+            if Instant::now() >= end || !self.take(end)? {
                 let from = self.came.len().saturating_sub(SHOWN);
                 let came = self.came.get(from..).unwrap_or_default();
                 return Err(format!("did not come, but: {}", came.escape_ascii()).into());
