@@ -24,7 +24,8 @@ const SPEAKER: Range<usize> = 0x1000..0x1050;
 const VIEWERS: Range<usize> = 0x2000..0x2800;
 const AWAITED: Range<usize> = 0x2800..0x2808;
 const TYPED: Range<usize> = 0x1_0000..0x2_0000;
-const TAILS: Range<usize> = 0x1050..0x1090;
+/// Tails, and what it has heard.
+const TAKEN: Range<usize> = 0x1050..0x1094;
 /// The viewer that is honest, and has the keyboard to begin with.
 const ME: u32 = 2;
 
@@ -62,17 +63,18 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         let hot = hot.chain([AWAITED.start]).collect();
         memory.disturb(&input, reach, hot);
         let sees = [at(0, Header::SIZE), VIEWERS, TYPED];
-        memory.role(&sees, &[SPEAKER, TAILS, AWAITED, output_ring()]);
+        memory.role(&sees, &[SPEAKER, TAKEN, AWAITED, output_ring()]);
         speak(&memory, &input);
     } else {
         let hot = vec![
             counts,
             counts + 8,
             AWAITED.start,
-            TAILS.start + 4 * ME as usize,
+            TAKEN.start + 4 * ME as usize,
+            TAKEN.end - 4,
         ];
-        memory.disturb(&input, vec![SPEAKER, TAILS, AWAITED], hot);
-        let sees = [SPEAKER, TAILS, output_ring()];
+        memory.disturb(&input, vec![SPEAKER, TAKEN, AWAITED], hot);
+        let sees = [SPEAKER, TAKEN, output_ring()];
         memory.role(&sees, &[words(vnode(ME)), typed(vnode(ME)), AWAITED]);
         view(&memory, &input, written);
     }
