@@ -3,7 +3,9 @@
 # A vnode touches no device of the machine: from its first instruction to its end, its CPUs reach
 # nothing outside of memory but their own local APICs, and by those nobody but each other and, with
 # the portals' vector, the root. QEMU tells of every access to a device, by any CPU; the same lists
-# for the root and for an unpatched vnode show that it does.
+# for the root and for an unpatched vnode show that it does. What it does not tell of is memory that is
+# read as memory: the BIOS's RAM and ROM below 1 MiB. That a vnode does not look for tables there is for
+# the hooks that patch 0003 replaces.
 #
 # host: boots a machine that tells of all accesses
 

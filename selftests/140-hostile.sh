@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # A vnode that means harm. First it sends everybody what nobody expects; then messages that no
 # nanokernel makes; then it stores at random where it may, in several lives; then wherever kernels
-# read: stores for 70 seconds in all. What it may write to costs nobody else anything: the others ask
+# read: stores for 100 seconds in all. What it may write to costs nobody else anything: the others ask
 # each other, raise portals, share bridges, start and end as ever, and the root puts it into quarantine,
 # with a reason. When it writes to what others have between them, these may lose each other, but all of
 # them live, and once it has been killed all is as it was. What it stores, and what is spared for the
