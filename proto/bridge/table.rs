@@ -378,3 +378,44 @@ fn reserved(owner: Life, create: &Create) -> Bridge {
         deadline_us: 0,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{mode, BridgeName};
+    use super::*;
+
+    /// BR-12: a serial counts the bridges of its place, and a place that has used them all up is left.
+    #[test]
+    fn a_serial_does_not_come_again() {
+        let creator = Life {
+            vnode: VnodeId::ROOT,
+            generation: Generation(1),
+        };
+        let create = Create {
+            key: Key {
+                scope: Scope::Global,
+                name: BridgeName::new("wire").unwrap(),
+            },
+            size: GRANULE,
+            rights: Rights {
+                mode: mode::ALL,
+                readers: Vnodes::ALL,
+                writers: Vnodes::ALL,
+            },
+            follow: Follow::Moves,
+        };
+        let mut table = Table::<2>::new();
+        table.born(creator).unwrap();
+        table.slots[0].serial = u32::MAX - 2;
+        let mut next = || {
+            let id = table.reserve(creator, &create)?;
+            table.cancel(id)?;
+            Ok::<_, Error>((id.index, id.serial))
+        };
+        assert_eq!(next(), Ok((0, u32::MAX - 1)));
+        assert_eq!(next(), Ok((0, u32::MAX)));
+        assert_eq!((next(), next()), (Ok((1, 1)), Ok((1, 2))));
+        table.slots[1].serial = u32::MAX;
+        assert_eq!(table.reserve(creator, &create), Err(Error::Full));
+    }
+}

@@ -22,7 +22,7 @@ use adeos_proto::bridge::effects::Event;
 use adeos_proto::bridge::request::{Request, RequestRecord};
 use adeos_proto::bridge::table::Create;
 use adeos_proto::bridge::{entry, Access, Error, Follow, Phase, Rights, Vnodes};
-use adeos_proto::id::{Generation, Life, VnodeId};
+use adeos_proto::id::{Generation, Life, PhysRange, VnodeId};
 use adeos_proto::window::Window;
 use bridges::*;
 use calls::any_call;
@@ -33,7 +33,8 @@ use proptest::prelude::*;
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
-    /// BR-20 to BR-78.
+    /// BR-1, BR-3, BR-4, BR-20 to BR-78: what the payload says of a vnode makes the asker no other one, and
+    /// what is refused leaves all as the model has it.
     #[test]
     fn the_table_does_what_the_model_does(calls in prop::collection::vec(any_call(), 1..120)) {
         let mut world = World::new();
@@ -120,7 +121,7 @@ proptest! {
         prop_assert_eq!(entry::read(&memory, 3), Ok(Some(new)));
     }
 
-    /// BR-52: random bytes are refused, or are an entry that makes sense; nothing panics.
+    /// BR-10, BR-52: random bytes are refused, or are an entry that makes sense; nothing panics.
     #[test]
     fn random_entries_are_checked(words in prop::collection::vec(any::<u64>(), 32)) {
         let memory = Cells::new(entry::SIZE);
@@ -133,6 +134,39 @@ proptest! {
         }
         prop_assert_eq!(entry::read(&memory, 256), Err(entry::ReadError::Index));
     }
+}
+
+/// BR-2: what is stored goes to a window that is not for reading.
+#[test]
+fn br_2_the_root_reads_nothing_of_what_it_publishes() {
+    let mut world = World::new();
+    world.shared();
+    let registry = Recorder::new(&world.memory);
+    world.table.publish(&registry);
+    world.table.mend();
+    world.table.publish(&registry);
+    assert!(!registry.stores().is_empty());
+}
+
+#[test]
+fn br_10_a_bridge_is_whole_granules() {
+    let mut world = World::new();
+    let owner = world.model.current(1).unwrap();
+    let mut create = Create {
+        key: uniform_entry(1).key,
+        size: 0,
+        rights: uniform_entry(1).rights,
+        follow: Follow::Moves,
+    };
+    for size in [0, 1, GRANULE / 2, GRANULE + 4096, u64::MAX] {
+        create.size = size;
+        assert_eq!(world.table.reserve(owner, &create), Err(Error::Size));
+    }
+    create.size = GRANULE;
+    let id = world.table.reserve(owner, &create).unwrap();
+    let beside = PhysRange::new(GRANULE / 2, GRANULE).unwrap();
+    assert_eq!(world.table.provide(id, beside), Err(Error::Size));
+    assert_eq!(world.table.provide(id, range(1, 1)), Ok(()));
 }
 
 #[test]
