@@ -112,3 +112,29 @@ fn a_request_that_was_handed_out_can_still_be_refused() {
     };
     assert_eq!(ended.outcome, Outcome::Refused(Refusal::Service));
 }
+
+/// DS-26: who does not let go of a life that has gone keeps its own link to the next one closed, and no
+/// other.
+#[test]
+fn who_does_not_let_go_holds_up_its_own_link() {
+    let mut cluster = echoing(2);
+    let tell = |cluster: &mut Cluster, from: usize, to| {
+        let Cluster { mail, nodes, .. } = cluster;
+        let dsp = &mut nodes[from].as_mut().unwrap().dsp;
+        dsp.tell(mail, to, ECHO, &Payload::EMPTY)
+    };
+    cluster.die(1);
+    cluster.start(1, 2);
+    cluster.look(0);
+    cluster.look(1);
+    // Vnode 2 has not looked.
+    assert_eq!(tell(&mut cluster, 0, life(1, 2)), Ok(()));
+    assert_eq!(tell(&mut cluster, 1, life(0, 1)), Ok(()));
+    assert_eq!(tell(&mut cluster, 0, life(2, 1)), Ok(()));
+    let closed = tell(&mut cluster, 1, life(2, 1));
+    assert_eq!(closed, Err(SendError::NotOpen));
+
+    cluster.look(2);
+    assert_eq!(tell(&mut cluster, 1, life(2, 1)), Ok(()));
+    assert_eq!(tell(&mut cluster, 2, life(1, 2)), Ok(()));
+}

@@ -339,6 +339,33 @@ fn who_is_shunned_is_not_heard_until_its_next_life() {
     the_next_life_can_talk(&mut cluster);
 }
 
+/// DS-25: a tag that somebody else has written makes no mailbox one that was reset, and none that is to
+/// be reset again.
+#[test]
+fn the_root_knows_by_itself_what_it_has_reset() {
+    let mut cluster = echoing(1);
+    let rings = [(0, 1), (1, 0)].map(|(from, to)| Layout::of(vnode(from), vnode(to)));
+    let write = |cluster: &Cluster, tags: [u64; 2]| {
+        for (ring, tag) in rings.iter().zip(tags) {
+            cluster.mail.store_release64(ring.tag, tag);
+            cluster.mail.store_release(ring.head, 5);
+        }
+    };
+    let heads = |cluster: &Cluster| rings.map(|ring| cluster.mail.load_acquire(ring.head));
+    write(&cluster, [0, 0]);
+    cluster.look(0);
+    assert_eq!(heads(&cluster), [5, 5]);
+
+    cluster.die(1);
+    cluster.look(0);
+    // Those of the life that is to come.
+    write(&cluster, [1 << 32 | 2, 2 << 32 | 1]);
+    cluster.start(1, 2);
+    cluster.look(0);
+    cluster.look(1);
+    assert_eq!(heads(&cluster), [0, 0]);
+}
+
 /// DS-67: a vnode that is declared dead has no links any more.
 #[test]
 fn a_view_without_this_life_ends_all_links() {

@@ -84,6 +84,69 @@ fn answers_find_room_in_a_ring_full_of_everything_else() {
     assert_eq!(cluster.dsp(0).outstanding(), 0);
 }
 
+/// DS-37: an answer that finds the ring full, as the caller has asked more than DS-30 allows, is late, and
+/// not lost; a refusal is dropped and counted.
+#[test]
+fn an_answer_that_finds_no_room_may_be_tried_again() {
+    let mut cluster = echoing(1);
+    let root = life(0, 1);
+    (0..17).for_each(|cookie| forge(&cluster, 0, 1, genuine(2, cookie)));
+    let asked = cluster.turn(1);
+    let Cluster { mail, nodes, .. } = &mut cluster;
+    let dsp = &mut nodes[1].as_mut().unwrap().dsp;
+    while dsp.tell(mail, root, ECHO, &Payload::EMPTY).is_ok() {}
+    let mut requests = asked.into_iter().map(|event| match event {
+        Event::Asked { request, .. } => request,
+        other => panic!("nobody said {other:?}"),
+    });
+    for request in requests.by_ref().take(16) {
+        assert_eq!(dsp.reply(mail, &request, 0, &Payload::EMPTY), Ok(()));
+    }
+    let last = requests.next().unwrap();
+    let reply = dsp.reply(mail, &last, 0, &Payload::EMPTY);
+    assert_eq!(reply, Err(SendError::Full));
+    let before = dsp.counters(vnode(0));
+    dsp.take_pushed();
+    dsp.refuse(mail, &last);
+    let after = dsp.counters(vnode(0));
+    assert_eq!(after.sent, before.sent);
+    assert_eq!(after.unanswered, before.unanswered + 1);
+    assert_eq!(dsp.take_pushed(), 0);
+
+    cluster.turn(0);
+    assert_eq!(cluster.dsp(0).counters(vnode(1)).unmatched, 16);
+    let Cluster { mail, nodes, .. } = &mut cluster;
+    let dsp = &mut nodes[1].as_mut().unwrap().dsp;
+    assert_eq!(dsp.reply(mail, &last, 0, &Payload::EMPTY), Ok(()));
+    cluster.turn(0);
+    assert_eq!(cluster.dsp(0).counters(vnode(1)).unmatched, 17);
+}
+
+/// DS-37: an answer to a life that has gone fails, also when its vnode lives again.
+#[test]
+fn an_answer_to_the_dead_reaches_nobody() {
+    let mut cluster = echoing(1);
+    forge(&cluster, 1, 0, genuine(2, 7));
+    let asked = cluster.turn(0);
+    let [Event::Asked { request, .. }] = asked[..] else {
+        panic!("one request was sent");
+    };
+    for lives_again in [false, true] {
+        if lives_again {
+            cluster.start(1, 2);
+            cluster.look(1);
+        } else {
+            cluster.die(1);
+        }
+        cluster.look(0);
+        let Cluster { mail, nodes, .. } = &mut cluster;
+        let dsp = &mut nodes[0].as_mut().unwrap().dsp;
+        let reply = dsp.reply(mail, &request, 0, &Payload::EMPTY);
+        assert_eq!(reply, Err(SendError::Gone));
+    }
+    assert_eq!(cluster.turn(1), []);
+}
+
 /// Answers that differ from the right one in one thing, with who sends them.
 fn wrong_answers(right: Message) -> [(u32, Message); 8] {
     let cookie = right.cookie;

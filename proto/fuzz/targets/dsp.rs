@@ -112,7 +112,7 @@ impl End {
         end
     }
 
-    /// What this vnode writes and reads, and nothing else.
+    /// What this vnode writes and reads, and nothing else: no tag (DS-1, DS-20).
     fn play(&self, memory: &Memory<'_>) {
         let me = self.me.vnode.number();
         let others = (0..3).filter(|other| *other != me);

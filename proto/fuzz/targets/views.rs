@@ -59,7 +59,8 @@ fn change(publisher: &mut Publisher, memory: &Memory<'_>, input: &Input<'_>) {
     };
 }
 
-/// DS-60 to DS-63: what is taken is whole and in order, however the memory changes.
+/// DS-60 to DS-63: what is taken is whole and in order, however the memory changes. DS-1: of the views,
+/// who takes them writes nothing.
 fn observe(memory: &Memory<'_>, input: &Input<'_>) {
     memory.role(&[VIEWS], &[reached(2)]);
     let me = life(2, u32::from(input.byte()));
