@@ -135,7 +135,7 @@ single() {
     check 'and tries it in the handler of a portal' l root stage
     is "$(said root found)" clean 'which has got it'
     check 'a vnode as well' l one stage
-    refuses 'File exists' 'IL-3: a kernel has one end' l root open 0
+    refuses 'File exists' 'IL-3, IL-50: a kernel has one end' l root open 0
     refuses 'Invalid argument' 'a lock has its alignment' l root open 0x120
     refuses 'Invalid argument' 'and its size' l root open 0x1fff80
     check 'there is room for another one' l root open 0x1fff40
@@ -145,7 +145,7 @@ single() {
     refuses 'resource busy' 'nor in a handler' l root stage
     refuses 'resource busy' 'nor another caller of one' l one try
     before=$(now_ms)
-    refuses 'timed out' 'who waits gives up in time' l root take $short
+    refuses 'timed out' 'IL-54: who waits gives up in time' l root take $short
     within $(($(now_ms) - before)) $short $patience 'and not before (ms)'
     refuses 'timed out' 'another caller of the kernel that holds it gives up, too' l one take $short
     # A hand-over that comes just when the sleeper looks again by itself may be found by that.
@@ -316,7 +316,7 @@ a_caller_is_killed() {
     has_taken two clean
 }
 
-# IL-40 to IL-43. What is written here, any kernel that maps the bridge can write.
+# IL-40 to IL-42. What is written here, any kernel that maps the bridge can write.
 scribbled() {
     vnode=$(said three vnode)
     generation=$(awk -v vnode="$vnode" '$1 == "member" && $2 == vnode { print $4 }' \
@@ -326,7 +326,7 @@ scribbled() {
     is "$(said root found)" inconsistent 'inconsistent'
 
     check 'one says that three has it' l one poke $owner $((vnode << 32 | generation))
-    refuses 'timed out' 'IL-40: the root gives up in time' l root take $short
+    refuses 'timed out' 'IL-40, IL-54: the root gives up in time' l root take $short
     check 'IL-42: three takes it' l three repair $patience
     is "$(said three found)" inconsistent 'inconsistent'
 

@@ -122,6 +122,29 @@ impl Place {
 mod tests {
     use super::*;
 
+    /// IL-2: zeros are a lock that is free, that nobody waits for, and whose data are consistent.
+    #[test]
+    fn zeros_are_a_free_lock() {
+        assert_eq!(Word(0).holder(), Holder::Nobody);
+        assert_eq!(Word(0).entry(), Entry::Consistent);
+        assert_eq!(Place::parse(VnodeId::ROOT, 0), None);
+    }
+
+    /// IL-5, IL-6.
+    #[test]
+    fn a_place_is_a_generation_and_a_ticket_that_wraps() {
+        let vnode = VnodeId::new(3).unwrap();
+        let place = Place::parse(vnode, 0xffff_fffe_0000_0007).unwrap();
+        let generation = Generation(7);
+        assert_eq!(place.life, Life { vnode, generation });
+        assert_eq!(
+            (place.ticket, place.raw()),
+            (u32::MAX - 1, 0xffff_fffe_0000_0007)
+        );
+        assert_eq!(Place::parse(vnode, 0xffff_fffe_0000_0000), None);
+        assert_eq!((place.distance(u32::MAX - 3), place.distance(1)), (2, -3));
+    }
+
     /// IL-4: what is no owner is recognised as such, and the count never gets into the rest.
     #[test]
     fn every_pattern_has_a_meaning() {

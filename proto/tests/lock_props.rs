@@ -9,7 +9,7 @@
 )]
 
 use adeos_proto::id::{Generation, Life, VnodeId};
-use adeos_proto::lock::layout::{OWNER, PLACES, SIZE};
+use adeos_proto::lock::layout::{OWNER, PLACES, SERVED, SIZE};
 use adeos_proto::lock::{Entry, Error, Lives, Lock, Poll};
 use adeos_proto::window::Window;
 use cells::Cells;
@@ -356,10 +356,46 @@ fn a_waiter_counts_the_turns_of_others() {
     }
 }
 
+/// IL-6: by the distance from who was served last, and then by vnode.
+#[test]
+fn tickets_are_in_the_order_of_their_distances() {
+    let mut machine = Machine::new(News::AtOnce);
+    let place = |ticket: u32| u64::from(ticket) << 32 | 1;
+    machine.memory.store_release(AT + SERVED, u32::MAX);
+    for (vnode, ticket) in [(1, 3), (2, 3), (3, u32::MAX - 7)] {
+        let at = AT + PLACES + vnode * 8;
+        machine.memory.store_release64(at, place(ticket));
+    }
+    for vnode in [3, 1, 2] {
+        let root = machine.kernels[0].as_mut().unwrap();
+        let next = root.lock.recover(&machine.memory, &root.lives).next;
+        assert_eq!(next.map(|life| life.vnode.index()), Some(vnode));
+        machine.memory.store_release64(AT + PLACES + vnode * 8, 0);
+    }
+}
+
+/// IL-13: a new owner that dies after each of its stores.
+#[test]
+fn the_ticket_is_served_before_the_place_is_empty() {
+    for (stores, served, is_filled) in [(1, 0, true), (2, 1, true), (3, 1, false)] {
+        let mut machine = Machine::new(News::AtOnce);
+        machine.step(0, 1);
+        machine.step(1, 2);
+        machine.step(0, 1);
+        let kernel = machine.kernels[1].as_mut().unwrap();
+        let dying = Dying::new(&machine.memory, stores);
+        let polled = kernel.lock.poll(&dying, &kernel.lives);
+        assert_eq!(polled, Ok(Poll::Acquired(Entry::Consistent)));
+        assert_eq!(machine.memory.load_acquire(AT + SERVED), served);
+        let place = machine.memory.load_acquire64(AT + PLACES + 8);
+        assert_eq!(place != 0, is_filled);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
-    /// IL-10, IL-11, IL-12, IL-24, IL-34, IL-36: first come, first served, whoever dies.
+    /// IL-2, IL-10, IL-11, IL-12, IL-20, IL-21, IL-24, IL-34, IL-36: first come, first served, whoever dies.
     #[test]
     fn waiters_are_served_in_order(events in prop::collection::vec(any_event(), 1..120)) {
         let mut machine = Machine::new(News::AtOnce);
@@ -378,7 +414,8 @@ proptest! {
     }
 
     /// IL-40, IL-41: scribbles make no call hang or panic, and two owners only where somebody
-    /// wrote to the owner word; once the scribbler is dead, the lock works again.
+    /// wrote to the owner word. IL-42, IL-43: once the scribbler is dead and all have recovered, what it
+    /// has left is broken, and the lock works again.
     #[test]
     fn a_scribbler_costs_no_more_than_it_must(
         events in prop::collection::vec(scribbled_event(), 1..120)

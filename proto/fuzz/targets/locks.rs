@@ -2,8 +2,9 @@
 
 //! Two vnodes' ends of a lock whose words a third one scribbles over (docs/inter-vnode-locks.md).
 //!
-//! Who excludes whom is lost then; what holds is that each end knows its own state, that no call
-//! takes long, and that nobody is woken who is known to be dead.
+//! Who excludes whom is lost then; what holds is that each end knows its own state, and frees and
+//! declares as an owner only (IL-20, IL-21), that no call takes long (IL-14, IL-40), and that nobody
+//! is woken who is known to be dead.
 
 #![no_main]
 
