@@ -59,11 +59,11 @@ opened() {
     vectors=$(said vectors)
     first=$(echo "$vectors" | cut -d ' ' -f 1)
     second=$(echo "$vectors" | cut -d ' ' -f 2)
-    isnt "$first" "$second" "$where: and get vectors that Linux has no use for, $first and $second"
+    isnt "$first" "$second" "$where: PI-60: and get vectors that Linux has no use for, $first and $second"
     is "$(in_ grep '^stage' "$view" | sed 's/ vectors.*//' | xargs)" \
         'stage 0 adeos stage 2 early stage 4 linux stage 6 late' "$where: PI-2: the view tells who they are"
     is "$(in_ grep '^stage [04]' "$view" | sed 's/.* vectors //' | xargs)" '0x00 0xf7 0x00 0xf7' \
-        "$where: Adeos and Linux are both offered the portals' vector"
+        "$where: PI-61: Adeos and Linux are both offered the portals' vector"
 }
 
 # Linux never sees what a domain has taken, nor that nobody has taken it.
@@ -148,7 +148,7 @@ synthetic() {
     fresh takes takes
     tell_on 0 'ask 1 6 5'
     check "$where: PI-33: one on another CPU" eventually 2 has latest '6:0x05'
-    check "$where: what has to be refused is" tell refuse
+    check "$where: PI-60: what has to be refused is" tell refuse
 }
 
 # cpu1 ONLINE
@@ -185,8 +185,8 @@ churn() {
         rm /tmp/over
         exit \$status"
     is "$(said churned)" $rounds "$where: a domain goes and comes back in a storm of $(said sent) interrupts"
-    is "$(said lost)" 0 "$where: PI-11, PI-41: none is lost"
-    is "$(($(said early) + $(said late)))" "$(said sent)" "$where: PI-12: none is handled twice"
+    is "$(said lost)" 0 "$where: PI-11, PI-41, PI-50: none is lost"
+    is "$(($(said early) + $(said late)))" "$(said sent)" "$where: PI-12, PI-50: none is handled twice"
     isnt "$(said early)" 0 "$where: some by the domain"
     isnt "$(said late)" 0 "$where: some by the next one"
 }

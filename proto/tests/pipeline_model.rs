@@ -124,8 +124,8 @@ fn combinations(choices: impl Iterator<Item = Range<usize>>) -> Vec<Vec<usize>> 
     })
 }
 
-/// PI-10 to PI-23 in all states of three stages, of which one is not offered everything. All
-/// that the rules allow is reached, so what is explored is not less than was meant.
+/// PI-4, PI-10 to PI-23, PI-30 to PI-32 in all states of three stages, of which one is not offered
+/// everything. All that the rules allow is reached, so what is explored is not less than was meant.
 #[test]
 fn three_stages_and_two_vectors() {
     let states = Model {
@@ -148,7 +148,7 @@ fn two_stages_and_three_vectors() {
     assert_eq!(states, allowed(&[3, 3]));
 }
 
-/// PI-40 to PI-43: a stage that comes and goes in any state.
+/// PI-41 to PI-44: a stage that comes and goes in any state.
 #[test]
 fn a_stage_that_comes_and_goes() {
     let states = Model {
@@ -184,7 +184,7 @@ fn any_event() -> impl Strategy<Value = Event> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
-    /// The whole pipeline, with stages that come and go.
+    /// The whole pipeline, with stages that come and go, vector by vector (PI-3).
     #[test]
     fn eight_stages_keep_the_rules(events in prop::collection::vec(any_event(), 1..300)) {
         let all: [(usize, &[u8]); 8] = std::array::from_fn(|rank| (rank, &VECTORS[rank..]));

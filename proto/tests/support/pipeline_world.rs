@@ -95,6 +95,7 @@ impl World {
                 self.log(rank, vector, vec![interrupt]);
                 self.follow(step);
             }
+            // PI-30: a flag, and not a count.
             Event::Stall(rank) => {
                 let was_stalled = !self.stalled.insert(rank);
                 assert_eq!(self.pipeline.stall(stage(rank)), was_stalled);
@@ -206,7 +207,8 @@ impl World {
         log.append(&mut interrupts);
     }
 
-    /// Moves interrupts to the first stage that is later than `from`, or out of the pipeline.
+    /// Moves interrupts to the first stage that is later than `from`, as the stages are registered now
+    /// (PI-4, PI-44), or out of the pipeline.
     fn forward(&mut self, from: Option<usize>, vector: u8, interrupts: Vec<u32>) {
         let start = from.map_or(0, |rank| rank + 1);
         match (start..8).find(|rank| self.offered.contains(&(*rank, vector))) {
