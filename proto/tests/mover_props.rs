@@ -284,6 +284,7 @@ proptest! {
     }
 }
 
+/// MM-1, MM-3.
 #[test]
 fn a_picture_that_makes_no_sense_is_refused() {
     let pinned = |first, count| Block {
@@ -320,12 +321,14 @@ fn a_picture_that_makes_no_sense_is_refused() {
     assert_eq!(planner.plan(&request, STEPS), Err(Error::Impossible));
     request.align = 3;
     assert_eq!(planner.plan(&request, STEPS), Err(Error::Misaligned));
-    request = Request {
-        size: 1,
-        align: 1,
-        within: range(0, 9),
-    };
-    assert_eq!(planner.plan(&request, STEPS), Err(Error::Misaligned));
+    for size in [0, 1, GRANULE + 1] {
+        request = Request {
+            size,
+            align: 1,
+            within: range(0, 9),
+        };
+        assert_eq!(planner.plan(&request, STEPS), Err(Error::Misaligned));
+    }
 }
 
 /// A pool of twelve granules, whose last ones are pinned, and a request.

@@ -19,7 +19,7 @@ use adeos_proto::id::VnodeId;
 use adeos_proto::layout::ConsoleHeader;
 use adeos_proto::membership::{bit, Mask};
 use adeos_proto::signature::Misfit;
-use adeos_proto::vcons::output::{self, Output, STEP};
+use adeos_proto::vcons::output::{self, Output};
 use adeos_proto::vcons::{self, Header, OUTPUT, SIGNATURE, VERSION};
 use adeos_proto::window::Window;
 use cells::Cells;
@@ -45,12 +45,12 @@ fn bytes(from: usize, count: usize) -> Vec<u8> {
         .collect()
 }
 
-/// Says what fits, as a program does that does not wait.
+/// Says what fits, as a program does that does not wait: in steps of 4 KiB at most (VC-15).
 fn say(speaker: &mut Output, memory: &Cells, members: Mask, text: &[u8]) -> usize {
     let mut said = 0;
     loop {
         let count = speaker.write_program(memory, members, &text[said..]);
-        assert!(count <= STEP);
+        assert!(count <= 4096);
         said += count;
         if count == 0 {
             return said;
