@@ -199,7 +199,7 @@ answered() {
     [ "$slow" -gt 1 ] || [ $(($(now_ms) - begin)) -lt 1000 ]
 }
 
-at_once() {
+how_quickly() {
     if [ "$slow" -gt 1 ]; then
         echo 'answers come'
     else
@@ -212,7 +212,7 @@ answers_at_once() {
     mkfifo /tmp/questions /tmp/answers
     on one cat </tmp/questions >/tmp/answers &
     exec 3>/tmp/questions 4</tmp/answers
-    check "$(at_once)" eventually 30 answered
+    check "$(how_quickly)" eventually 30 answered
     exec 3>&- 4<&-
     wait $!
     is $? 0 'and their program ends with its input'
