@@ -55,6 +55,11 @@ pool() {
     echo $(($(vnode info --json | sed -n "s/^  \"pool_$1_bytes\": \([0-9]*\),*\$/\1/p") >> 20))
 }
 
+# unfinished GROUP: what a group of tests needs has failed, and so the rest of it was not run.
+unfinished() {
+    not_ok "$1 comes to its end"
+}
+
 begin() {
     for name in one two three; do
         check "vnode $name" start $name --cpus $((cpu = cpu + 1)) --memory "${small}M"
@@ -145,7 +150,7 @@ follows() {
 
 # A bridge that does not fit has others moved.
 a_bridge_makes_its_way() {
-    fragment MM-41
+    fragment MM-41 || return
     is "$(total moved)" 0 'nothing has been moved yet'
     check 'a bridge of two pieces is created' b root create 31 wide $((2 * piece)) "$all" stays
     check 'is mapped' b root map 31
@@ -206,7 +211,7 @@ each_has_passed() {
 
 # So has a vnode, by the same call.
 a_vnode_makes_its_way() {
-    fragment 'a vnode'
+    fragment 'a vnode' || return
     check 'there is less than it needs in one piece' [ "$(pool largest)" -lt "$small" ]
     moved=$(total moved)
     check 'it starts' start four --cpus 4 --memory "${small}M"
@@ -219,7 +224,7 @@ a_vnode_makes_its_way() {
 
 # keeps_the_bridges HOW WHY: each bridge has a user that does not let go.
 keeps_the_bridges() {
-    fragment "$2"
+    fragment "$2" || return
     moved=$(total moved)
     users behave "$1" || return
     begun=$(now_ms)
@@ -249,16 +254,16 @@ bit_of() {
 
 # BR-74: who refuses pins its bridge, at once; and is forgiven when it follows again.
 who_refuses() {
-    keeps_the_bridges refuses BR-74
+    keeps_the_bridges refuses BR-74 || return
     isnt "$(total refused_freezes)" 0 'BR-74: the refusals were counted'
     is "$(total timed_out_freezes)" 0 'BR-74: and nobody was late'
     check 'BR-74: the bridges hold what was written' unharmed
-    forgive
+    forgive || return
 }
 
 # BR-75: who does not answer is left out after the time-out, and the others go on.
 who_hangs() {
-    keeps_the_bridges hangs BR-75
+    keeps_the_bridges hangs BR-75 || return
     isnt "$(total timed_out_freezes)" 0 'BR-75: time-outs were counted'
     within "$(total longest_freeze_us)" 1000000 $((2000000 * slow)) 'BR-75: the longest freeze'
     remark "it took $(total longest_freeze_us) us; the request failed after $took ms"
@@ -266,12 +271,12 @@ who_hangs() {
         check "BR-75: the other user of piece $number goes on" \
             b "$(owner "$number")" check "$number" $((number + 100))
     done
-    forgive
+    forgive || return
 }
 
 # BR-71: who wants to map a bridge that is frozen is told when it can.
 who_comes_late() {
-    fragment BR-71
+    fragment BR-71 || return
     b "$(user 1)" behave 1 hangs || return
     b "$(user 1)" unmap 1 || return
     users follow stays || return
@@ -328,14 +333,14 @@ dies_when_asked() {
 # BR-61: a death in the middle of a move. Whoever dies has let go; without any user, there is nothing
 # left to be moved.
 who_dies() {
-    fragment BR-61
+    fragment BR-61 || return
     # Only piece 1 can move. Two has it mapped, and so has three.
     for pair in 'one 3' 'one 5' 'three 7'; do
         b "${pair% *}" follow "${pair#* }" stays || return
     done
     moved=$(total moved)
     late=$(total timed_out_freezes)
-    dies_when_asked two 1
+    dies_when_asked two 1 || return
     check 'BR-61: a user dies in the middle of a move, which goes on' \
         b root create 31 wide $((2 * piece)) "$all" stays
     is "$(total moved)" $((moved + 1)) 'the bridge was moved'
@@ -349,7 +354,7 @@ who_dies() {
     # Piece 1 goes, wherever it is now. Then only piece 3 can move, and nobody but one has it.
     b three close 1 || return
     b one follow 3 moves || return
-    dies_when_asked one 3
+    dies_when_asked one 3 || return
     check 'BR-61: the only user dies in the middle of a move' \
         b root create 31 wide $((4 * piece)) "$all" stays
     is "$(grep -c 'piece.3' /sys/kernel/debug/adeos/bridges)" 0 'its bridge has gone with it'
@@ -370,7 +375,7 @@ who_dies() {
 
 # BR-76: a user that stays pins its bridge. BR-61: one that has died does not.
 who_stays_or_dies() {
-    fragment BR-76
+    fragment BR-76 || return
     users follow stays || return
     refuses 'Cannot allocate memory|Out of memory' 'BR-76: users that do not follow pin their bridges' \
         b root create 31 wide $((4 * piece)) "$all" stays
@@ -492,17 +497,17 @@ mourns() {
 }
 
 cpu=0
-begin
-leave_room
-a_bridge_makes_its_way
-a_vnode_makes_its_way
-transient_memory
-who_refuses
-who_hangs
-who_comes_late
-who_dies
-transient_users
-who_stays_or_dies
+begin || unfinished begin
+leave_room || unfinished leave_room
+a_bridge_makes_its_way || unfinished a_bridge_makes_its_way
+a_vnode_makes_its_way || unfinished a_vnode_makes_its_way
+transient_memory || unfinished transient_memory
+who_refuses || unfinished who_refuses
+who_hangs || unfinished who_hangs
+who_comes_late || unfinished who_comes_late
+who_dies || unfinished who_dies
+transient_users || unfinished transient_users
+who_stays_or_dies || unfinished who_stays_or_dies
 check 'the driver of the root goes' rmmod bridge_test
 check 'nothing but the control area is in use' eventually 10 all_is_free
 sound
