@@ -225,7 +225,7 @@ check 'all of that works' untouched
 check 'the hostile one has its module' on hostile insmod "$modules/hostile.ko"
 refuses 'Invalid argument' 'which the root does not take' insmod "$modules/hostile.ko"
 
-survives talk $((10 * slow)) untouched 2 'the others do not notice'
+survives talk $((15 * slow)) untouched 1 'the others do not notice'
 within "$(progress 2)" 100 1000000000 'talk: it has sent what it could'
 is "$(grep -c ' suspect -$' "$vnodes")" 2 'which is no reason to mistrust it'
 
