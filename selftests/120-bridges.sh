@@ -68,6 +68,14 @@ memory_of() {
     dd if=/dev/mem bs=2M skip=$((${range%+*} >> 21)) count=$((${range#*+} >> 21)) 2>/dev/null
 }
 
+# caching NAME: how a kernel has the bridge `wire` mapped, by the processors' page attributes.
+caching() {
+    base=$(bridge wire memory)
+    base=${base%+*}
+    at "$1" cat /sys/kernel/debug/x86/pat_memtype_list |
+        sed -n "s/.*\[mem 0x0*${base#0x}-[^]]*\] //p"
+}
+
 begin() {
     for name in one two three; do
         check "vnode $name" start $name --cpus $((cpu = cpu + 1)) --memory "${small}M"
@@ -98,6 +106,7 @@ shared_memory() {
         offset=$((offset + 4088))
     done
     is "$(bridge wire mapped)" 0xf 'the root knows who has it mapped'
+    is_cached
     is "$(bridge wire users)" 0.1 'and who uses it'
     check 'a second opener in a kernel' b two open 1 wire r moves
     check 'shares the mapping' b two map 1
@@ -105,6 +114,19 @@ shared_memory() {
     check 'the first one closes' b two close 0
     check 'BR-41: and the kernel stays a user' b two peek 1 0
     is "$(bridge wire mapped)" 0xf 'which has it mapped'
+}
+
+# BR-13. A kernel takes nothing for write-back on a processor whose MTRRs are off. They stay as they are
+# when it is reset to start a vnode (SDM 3A, table 11-1); where it is emulated they are off then.
+is_cached() {
+    is "$(caching root)" write-back 'BR-13: the root has it mapped write-back'
+    for name in one two three; do
+        if vnode console $name | grep -q 'MTRRs disabled'; then
+            remark "the processor of $name has its MTRRs off"
+        else
+            is "$(caching $name)" write-back "BR-13: $name as well"
+        fi
+    done
 }
 
 # BR-44, BR-45: the last user's close is the end.
