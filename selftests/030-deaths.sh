@@ -28,9 +28,23 @@ ends() {
     took=$(($(now_ms) - begin))
     is "$(field victim state) $(field victim cause)" "dead $cause" "$what: the root says that it is dead, and why"
     within $took 0 $((2000 * slow)) "$what: it says so within 2 s"
+    check "$what: the root and the sibling have the view without it" eventually 5 has_gone "$life"
     after_death "$what" "$text"
     wait
     isnt "$(field victim generation)" "$life" "$what: the vnode that was started again is another one"
+}
+
+# has_gone LIFE: the last view that the root and the sibling have taken is the one without that life of
+# the victim, which has left or died.
+has_gone() {
+    case $cause in
+    restart | power-off | halt) how=left ;;
+    *) how=died ;;
+    esac
+    for where in env 'on sibling'; do
+        $where head -n 1 /sys/kernel/debug/adeos/members |
+            grep -qx "view [0-9]* vnode $(field victim id) life $1 $how" || return
+    done
 }
 
 # after_death WHAT TEXT: the others live; the dead one's console is there; it can be started again.
