@@ -29,8 +29,15 @@ gone() {
     return 1
 }
 
+# told KEY...: the values of these keys, in the order in which JSON on standard input has them.
+told() {
+    keys=$(echo "$*" | tr ' ' '|')
+    sed -nE "s/^ *\"($keys)\": \"?([^\",]*)\"?,?\$/\2/p" | xargs
+}
+
 follows() {
-    check 'a vnode' start one --cpus 1 --memory "${small}M"
+    is "$(vnode start one --json --cpus 1 --memory "${small}M" 2>/tmp/said | told name progress cpus)" \
+        'one ready 1' 'start --json: a vnode, and what it has'
     vnode console one --follow --lines 1 >/tmp/followed 2>/tmp/follower &
     follower=$!
     for words in 'the first words' 'and more words'; do
@@ -61,7 +68,13 @@ applies() {
     is "$(vnode apply --dry-run /tmp/cluster.toml | cut -c -20)" \
         "$(printf 'start    one: CPUs 1\nstart    two: CPUs 3')" 'apply --dry-run: two to start'
     is "$(view)" "$empty" 'apply --dry-run: and nothing has started'
-    check 'apply starts them' vnode apply /tmp/cluster.toml
+    is "$(vnode apply --dry-run --json /tmp/cluster.toml | told action name)" 'start one start two' \
+        'apply --dry-run --json: the same'
+    is "$(vnode apply --json /tmp/cluster.toml 2>/tmp/said | told name progress)" \
+        'one ready two ready' 'apply --json starts them, and tells of them'
+    check 'and of its progress elsewhere' grep -q '^two: ready after' /tmp/said
+    is "$(vnode list --json | told id name state)" '0 root running 1 one running 2 two running' \
+        'list --json: all that there are'
     one=$(boot_id one)
     two=$(boot_id two)
     with_both=$(view)
@@ -108,7 +121,9 @@ disobeys() {
     is "$(field one state) $(boot_id one)" "stopping $one" 'stop: it lives on'
     vnode restart one --stop-timeout 1 >/tmp/said 2>&1
     is "$? $(boot_id one)" "5 $one" 'restart: it cannot do it either'
-    check 'restart --force' vnode restart one --force
+    life=$(field one generation)
+    is "$(vnode restart one --force --json 2>/tmp/said | told generation name progress)" \
+        "$((life + 1)) one ready" 'restart --force --json: tells of the new life'
     isnt "$(boot_id one)" "$one" 'restart --force: it is another one'
 }
 

@@ -87,6 +87,34 @@ is "$(wc -l <<<"$said")" 2 'in one sentence'
 says "^setup: rustc is 1.63.0, and $rustc_minimum or later is needed" "$said" 'with both versions'
 again rustc
 
+# A first build is not begun where it would fill the disk.
+instead df <<'END'
+#!/bin/sh
+echo Avail
+echo 2048
+END
+said=$(ask setup)
+says '^status 1$' "$said" 'setup: there is too little room'
+says "^setup: $work/cache has [0-9]+ GiB free, and a first build needs $disk_needed_gib: make room" "$said" \
+    'it says how much there is, and is needed'
+is "$(grep -cE '  (crates|packages|bindgen|package lists) ' <<<"$said")" 0 'before it has fetched a thing'
+again df
+
+# What cargo cannot fetch is told with what to try.
+instead cargo <<'END'
+#!/bin/sh
+case $1 in
+fetch) echo 'error: failed to get `anyhow`: Could not resolve host' >&2 && exit 101 ;;
+*) echo 'cargo 1.99.0' ;;
+esac
+END
+said=$(ask setup)
+says '^status 1$' "$said" 'setup: crates that cannot be fetched'
+says 'Could not resolve host' "$said" 'what cargo says is shown'
+says '^setup: the crates that Cargo.lock names cannot be fetched: is there a way to their registry' "$said" \
+    'and what to look at'
+again cargo
+
 # So does rustup's stand-in for a component that is not installed.
 instead cargo-fmt <<'END'
 #!/bin/sh
