@@ -101,7 +101,8 @@ impl AdeosFile {
 
     #[inline(never)]
     fn whoami(&self, arg: usize) -> Result {
-        user::read_record::<{ abi::Whoami::SIZE }>(arg)?;
+        let asked = abi::Whoami::from_bytes(&user::read_record(arg)?);
+        user::zero(asked.reserved == 0)?;
         let identity = self.core.identity();
         let block = self.core.control().read_boot_block(identity.vnode);
         let answer = abi::Whoami {

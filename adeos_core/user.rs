@@ -30,3 +30,8 @@ pub fn write_record<const N: usize>(address: usize, bytes: &[u8; N]) -> Result {
         .writer()
         .write_slice(bytes)
 }
+
+/// Refuses a record (EINVAL) unless its reserved fields are zero.
+pub fn zero(is_zero: bool) -> Result {
+    is_zero.then_some(()).ok_or(EINVAL)
+}

@@ -76,7 +76,7 @@ impl KmbFile {
     #[inline(never)]
     fn info(&self, arg: usize) -> Result {
         let record = abi::Info::from_bytes(&user::read_record(arg)?);
-        zero(record.reserved == [0; 2])?;
+        user::zero(record.reserved == [0; 2])?;
         let usage = self.core.pool_usage();
         let mut lendable = cpu::online();
         lendable.remove(0);
@@ -125,7 +125,7 @@ impl KmbFile {
     #[inline(never)]
     fn query(&self, arg: usize) -> Result {
         let mut record = abi::Query::from_bytes(&user::read_record(arg)?);
-        zero(record.reserved == 0 && record.reserved2 == [0; 37])?;
+        user::zero(record.reserved == 0 && record.reserved2 == [0; 37])?;
         let vnode = VnodeId::new(record.vnode).ok_or(ENOENT)?;
         // Nothing that the caller has sent comes back as if it were known.
         record = abi::Query {
@@ -171,7 +171,7 @@ impl KmbFile {
     #[inline(never)]
     fn console(&self, arg: usize) -> Result {
         let mut record = abi::ConsoleRead::from_bytes(&user::read_record(arg)?);
-        zero(record.reserved == 0)?;
+        user::zero(record.reserved == 0)?;
         let vnode = VnodeId::new(record.vnode)
             .filter(|vnode| !vnode.is_root())
             .ok_or(ENOENT)?;
@@ -205,7 +205,7 @@ impl KmbFile {
     #[inline(never)]
     fn wait(&self, arg: usize) -> Result {
         let mut record = abi::Wait::from_bytes(&user::read_record(arg)?);
-        zero(record.reserved == 0)?;
+        user::zero(record.reserved == 0)?;
         record.count = self.core.wait_for_change(record.count, record.timeout_ms)?;
         user::write_record(arg, &record.to_bytes())
     }
@@ -213,19 +213,14 @@ impl KmbFile {
     #[inline(never)]
     fn fault(&self, arg: usize) -> Result {
         let record = abi::Fault::from_bytes(&user::read_record(arg)?);
-        zero(record.reserved == 0)?;
+        user::zero(record.reserved == 0)?;
         FAULTS.set(record.step)
     }
 }
 
-/// Refuses a record whose reserved fields are not zero.
-fn zero(is_zero: bool) -> Result {
-    is_zero.then_some(()).ok_or(EINVAL)
-}
-
 fn target(arg: usize) -> Result<(VnodeId, u32)> {
     let record = abi::Target::from_bytes(&user::read_record(arg)?);
-    zero(record.reserved == 0)?;
+    user::zero(record.reserved == 0)?;
     let vnode = VnodeId::new(record.vnode)
         .filter(|vnode| !vnode.is_root())
         .ok_or(ENOENT)?;

@@ -119,6 +119,7 @@ fn show_totals(f: &mut fmt::Formatter<'_>) -> fmt::Result {
 #[inline(never)]
 pub(crate) fn tell(core: &Core, arg: usize) -> Result {
     let asked = abi::Bridge::from_bytes(&user::read_record(arg)?);
+    user::zero(asked.reserved == 0 && asked.reserved2 == 0)?;
     let index = u16::try_from(asked.index).map_err(|_| ENOENT)?;
     if usize::from(index) >= BRIDGES {
         return Err(ENOENT);
@@ -167,7 +168,8 @@ fn record(core: &Core, entry: &Entry) -> abi::Bridge {
 /// Serves [`abi::ADEOS_BRIDGE_STAT`].
 #[inline(never)]
 pub(crate) fn tell_totals(core: &Core, arg: usize) -> Result {
-    user::read_record::<{ abi::BridgeStat::SIZE }>(arg)?;
+    let asked = abi::BridgeStat::from_bytes(&user::read_record(arg)?);
+    user::zero(asked.reserved == [0; 3])?;
     if !core.identity().is_root() {
         return Err(EPERM);
     }

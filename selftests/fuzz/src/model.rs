@@ -4,6 +4,8 @@
 //! theirs will do, since the page does not say what is looked at first. Not allowed is EIO, for every
 //! CPU here can be stopped, nor EINTR, for no signal comes.
 
+use std::ops::Range;
+
 use adeos_proto::abi;
 use adeos_proto::bridge::BRIDGES;
 use adeos_proto::id::MAX_VNODES;
@@ -102,6 +104,13 @@ impl Sent<'_> {
         let is_vnode = (1..MAX_VNODES as u32).contains(&vnode);
         match self.number {
             abi::KMB_INFO => Allowed::fails(self.reserved(abi::Info::OFFSETS.reserved)),
+            abi::ADEOS_WHOAMI => {
+                let (from, to) = (abi::Whoami::OFFSETS.reserved, abi::Whoami::OFFSETS.name);
+                Allowed::fails(self.not_zero(from..to))
+            }
+            abi::ADEOS_BRIDGE_STAT => {
+                Allowed::fails(self.reserved(abi::BridgeStat::OFFSETS.reserved))
+            }
             abi::KMB_START => match self.start {
                 Some(plan) => start::answers(plan, self.bytes, world),
                 None => Allowed::default(),
@@ -129,14 +138,31 @@ impl Sent<'_> {
             abi::ADEOS_CONNECT => Allowed::fails(vec![ENOENT]),
             abi::ADEOS_ACCEPT => Allowed::fails(vec![EPERM]),
             // The place of a bridge stands where others have a vnode.
-            abi::ADEOS_BRIDGE if vnode as usize >= BRIDGES => Allowed::fails(vec![ENOENT]),
+            abi::ADEOS_BRIDGE => {
+                let mut errors = self.reserved(abi::Bridge::OFFSETS.reserved);
+                if vnode as usize >= BRIDGES {
+                    errors.push(ENOENT);
+                }
+                Allowed::fails(errors)
+            }
             _ => Allowed::maybe(&[]),
         }
     }
 
     /// EINVAL if one of the bytes from there to the record's end is not zero.
     fn reserved(&self, offset: usize) -> Vec<i32> {
-        match self.bytes.iter().skip(offset).all(|byte| *byte == 0) {
+        self.not_zero(offset..self.bytes.len())
+    }
+
+    /// EINVAL if one of these bytes is not zero.
+    fn not_zero(&self, bytes: Range<usize>) -> Vec<i32> {
+        match self
+            .bytes
+            .get(bytes)
+            .unwrap_or_default()
+            .iter()
+            .all(|byte| *byte == 0)
+        {
             true => Vec::new(),
             false => vec![EINVAL],
         }
