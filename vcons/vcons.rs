@@ -208,11 +208,13 @@ impl Attached {
 
 impl Drop for Attached {
     fn drop(&mut self) {
-        if let Err(error) = self.ask(Request::Detach) {
-            pr_warn!(
+        match self.ask(Request::Detach) {
+            // A root without consoles knows of none.
+            Ok(_) | Err(EOPNOTSUPP) => {}
+            Err(error) => pr_warn!(
                 "the root does not know that this vnode has no console any more: {:?}\n",
                 error
-            );
+            ),
         }
     }
 }
