@@ -156,7 +156,7 @@ a_bridge_makes_its_way() {
     check 'is mapped' b root map 31
     check 'BR-11: and holds zeros' b root zeros 31
     isnt "$(total moved)" 0 'others were moved for it'
-    is "$(total requests_served_by_moves)" 1 'one request was served so'
+    is "$(total requests_served_by_moves)" 1 'MM-43: one request was served so'
     check 'the moved bridges hold what was written' unharmed
     for number in 1 3 5 7; do
         check "the users of piece $number have followed" eventually 5 follows $number
@@ -181,7 +181,7 @@ under_load() {
     served=$(total requests_served_by_moves)
     check 'meanwhile a bridge of four pieces is created' b root create 31 wide $((4 * piece)) "$all" stays
     isnt "$(total moved)" "$moved" 'others were moved for it'
-    is "$(total requests_served_by_moves)" $((served + 1)) 'which was served so'
+    is "$(total requests_served_by_moves)" $((served + 1)) 'MM-43: which was served so'
     further=$(($(passes | tail -n 1) + 2))
     check 'MM-41: all users go on writing' eventually 30 each_has_passed "$further"
     for number in 1 3 5 7; do
@@ -232,7 +232,7 @@ keeps_the_bridges() {
         b root create 31 wide $((4 * piece)) "$all" stays
     took=$(($(now_ms) - begun))
     is "$(total moved)" "$moved" "$2: nothing was moved for it"
-    isnt "$(grep -c 'piece.*pinned 0x[1-9a-f]' /sys/kernel/debug/adeos/bridges)" 0 "$2: bridges are pinned"
+    isnt "$(grep -c 'piece.*pinned 0x[1-9a-f]' /sys/kernel/debug/adeos/bridges)" 0 "MM-42: $2: bridges are pinned"
     for number in 1 3 5 7; do
         pinned=$(bridge piece.$number pinned)
         [ "$pinned" != 0x0 ] || continue
