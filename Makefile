@@ -67,9 +67,9 @@ check-debug: ## The cluster's tests on kernels with lockdep, KASAN and the like
 	@$(MAKE) --no-print-directory build VARIANT=plain
 	@ADEOS_VARIANT=debug selftests/run
 
-check-long: check ## That, a thousand starts, ten minutes of fuzzing, and check-debug
-	@scripts/fuzz --seconds 100
-	@ROUNDS=1000 selftests/run selftests/020-conserve.sh
+check-long: check ## That, three hundred starts, seven minutes of fuzzing, and check-debug
+	@scripts/fuzz --seconds 60
+	@ROUNDS=300 selftests/run selftests/020-conserve.sh
 	@$(MAKE) --no-print-directory check-debug
 
 bench: build ## Figures, each against what one would pick instead
