@@ -43,11 +43,16 @@ counts() {
     in_ "$1" cat "/sys/class/net/${3:-vnet0}/statistics/$2"
 }
 
-# up NAME: the device of a kernel, with its addresses.
+# link NAME WORD [DEVICE]: whether Linux says so of a device, LOWER_UP or NO-CARRIER for example.
+link() {
+    in_ "$1" ip link show "${3:-vnet0}" | head -n 1 | tr '<,>' '   ' | grep -qw -- "$2"
+}
+
+# up NAME: the device of a kernel, with its addresses; it has joined.
 up() {
     in_ "$1" sh -c "ip addr add $(address "$1")/24 dev vnet0 &&
         ip -6 addr add $(six "$1")/64 dev vnet0 && ip link set vnet0 up &&
-        ip route add 239.0.0.0/8 dev vnet0"
+        ip route add 239.0.0.0/8 dev vnet0" && eventually 10 link "$1" LOWER_UP
 }
 
 # serve NAME: what the tests talk to.
@@ -69,8 +74,7 @@ boot() {
     done
     check 'the root has the module' insmod "$modules/vnet.ko"
     is "$(cat /sys/class/net/vnet0/operstate)" down 'its device is down'
-    check 'and goes up' up root
-    is "$(cat /sys/class/net/vnet0/carrier)" 1 'with a carrier'
+    check 'and goes up, VN-60: with a carrier, though it is alone' up root
     check 'what answers is there' serve root
     for name in $vnodes; do
         check "$name joins" join "$name"
@@ -218,6 +222,7 @@ comes_and_goes() {
     check 'a station leaves and comes 40 times' on three sh -c "i=0
         while [ \$i -lt 40 ]; do
             ip link set vnet0 down && ip link set vnet0 up || exit
+            until [ \"\$(cat /sys/class/net/vnet0/carrier)\" = 1 ]; do sleep 0.01; done
             ping -c 1 -W 1 $(address one) >/dev/null
             i=\$((i + 1))
         done"
@@ -234,6 +239,8 @@ segments() {
     ip addr add 10.8.0.1/24 dev vnet7
     ip link set vnet7 up
     on one sh -c 'ip addr add 10.8.0.2/24 dev vnet7; ip link set vnet7 up'
+    check 'is joined' eventually 10 link root LOWER_UP vnet7
+    check 'by both' eventually 10 link one LOWER_UP vnet7
     check 'connects them' ping -c 1 -W 3 10.8.0.2
     is "$(vnode bridge list | grep -c 'vnet\.')" 2 'each is a bridge'
     check 'a segment is left' ip link del vnet7
@@ -241,6 +248,49 @@ segments() {
     is "$(vnode bridge list | grep -c 'vnet\.')" 1 'and is gone when nobody is on it'
     refuses . 'one vnode has no two devices on a segment' ip link add other0 type vnet
     refuses . 'a device without a number has to name its segment' ip link add other type vnet
+}
+
+# allow NAME...: who may be on the segment 9, beside the one that owns it.
+allow() {
+    bits=0
+    for name; do
+        bits=$((bits | 1 << $(field "$name" id)))
+    done
+    echo "protect vnet.9 15 $bits $bits" >/sys/kernel/debug/bridge_test/control
+}
+
+# VN-60 to VN-63: the carrier tells whether the station is on its segment.
+carriers() {
+    check 'something that is no segment has the name of one' insmod "$modules/bridge_test.ko"
+    check 'a bridge' sh -c 'echo "create 0 vnet.9 5 15 0xffff 0xffff stays" >/sys/kernel/debug/bridge_test/control'
+    check 'VN-61: a device is made' on one ip link add vnet9 type vnet
+    check 'and goes up without waiting for it' on one ip link set vnet9 up
+    check 'its kernel is told why it is on no segment' \
+        eventually 10 on one sh -c "dmesg | grep -q 'not on the segment 9: its bridge is none'"
+    check 'VN-60: it has no carrier' link one NO-CARRIER vnet9
+    check 'what is no segment goes' sh -c 'echo "close 0" >/sys/kernel/debug/bridge_test/control'
+    check 'VN-63: then it has one' eventually 10 link one LOWER_UP vnet9
+    check 'another one joins' on two sh -c 'ip link add vnet9 type vnet && ip link set vnet9 up'
+    check 'and has one' eventually 10 link two LOWER_UP vnet9
+    on one ip addr add 10.9.0.2/24 dev vnet9
+    on two ip addr add 10.9.0.3/24 dev vnet9
+    check 'they reach each other' on one ping -c 1 -W 5 10.9.0.3
+    check 'the root says who may be there' allow one
+    check 'VN-62: who may not be there any more leaves' eventually 10 link two NO-CARRIER vnet9
+    check 'the others stay' link one LOWER_UP vnet9
+    is "$(vnode bridge list | awk '$2 == "vnet.9" { print $(NF - 2) }')" one 'and nobody else has it open'
+    refuses . 'it is not reached' on one ping -c 1 -W 1 10.9.0.3
+    refuses 'denied|may not' 'VN-62: and others get no device there' on three ip link add vnet9 type vnet
+    check 'it may again' allow one two
+    check 'VN-63: and comes back' eventually 10 link two LOWER_UP vnet9
+    check 'and is reached' on one ping -c 1 -W 5 10.9.0.3
+    check 'a device that is down' on two ip link set vnet9 down
+    is "$(on two cat /sys/class/net/vnet9/operstate)" down 'has no carrier'
+    is "$(vnode bridge list | awk '$2 == "vnet.9" { print $(NF - 2) }')" one 'and no bridge open'
+    on one ip link del vnet9
+    on two ip link del vnet9
+    is "$(vnode bridge list | grep -c 'vnet\.')" 1 'the segment goes'
+    check 'and what made it' rmmod bridge_test
 }
 
 # Somebody dies while it sends and is sent to; the others go on, and it comes again.
@@ -305,6 +355,7 @@ mismatches
 hostile
 comes_and_goes
 segments
+carriers
 deaths
 stuck
 gone

@@ -2,8 +2,11 @@
 
 //! One Ethernet device: a station on a segment (paper section 7.1; docs/vnet.md).
 //!
-//! Locks: `incoming` and `outgoing`, each with soft interrupts held off, and neither inside the other: Linux may forward what is
-//! received through another device.
+//! Whoever waits for the root does it in [`Driver::follow`], which no lock of Linux's is held for: that opens the bridge and
+//! joins once the device is up, and closes it when it is not (VN-61).
+//!
+//! Locks: `link`, a mutex, which nobody waits for the root with; inside it `incoming` and `outgoing`, each with soft interrupts
+//! held off, and neither inside the other: Linux may forward what is received through another device.
 
 #![deny(unsafe_code)]
 
@@ -19,11 +22,15 @@ use crate::packet::{
     Inbound,
     Outbound, //
 };
-use crate::segment::Segment;
+use crate::segment::{
+    Seat,
+    Segment, //
+};
 use crate::statics::{
     refresh,
     Listed, //
 };
+use adeos_core::bridge::Mapped;
 use adeos_core::{
     now_ns,
     Core, //
@@ -70,6 +77,7 @@ use kernel::sync::atomic::{
 use kernel::sync::{
     Arc,
     Mutex,
+    MutexGuard,
     SpinLock, //
 };
 
@@ -77,6 +85,13 @@ use kernel::sync::{
 struct Joined {
     own: Own,
     sender: Sender<KVec<Line>>,
+    segment: Arc<Segment>,
+}
+
+/// The wire of a station that has joined.
+struct Taking {
+    taker: Taker,
+    segment: Arc<Segment>,
 }
 
 /// What sends.
@@ -93,9 +108,28 @@ struct Outgoing {
 
 /// What receives.
 struct Incoming {
-    taker: Option<Taker>,
+    taking: Option<Taking>,
     is_asleep: bool,
     before: incoming::Counts,
+}
+
+/// How the device is connected.
+struct Link {
+    /// It is up, and has this address.
+    up: Option<(Address, Listed)>,
+    station: Station,
+    /// Why it could not join, the last time.
+    refused: Option<Error>,
+}
+
+/// Where the device's station is.
+enum Station {
+    /// It has no bridge open.
+    Away,
+    /// It has left; the bridge is to be closed.
+    Left(Arc<Segment>),
+    /// It has joined: there is a carrier.
+    Joined(Arc<Segment>),
 }
 
 /// A device.
@@ -103,13 +137,13 @@ struct Incoming {
 pub(crate) struct Device {
     core: Arc<Core>,
     handle: Handle,
-    segment: Segment,
+    seat: Seat,
+    #[pin]
+    link: Mutex<Link>,
     #[pin]
     outgoing: SpinLock<Outgoing>,
     #[pin]
     incoming: SpinLock<Incoming>,
-    #[pin]
-    listed: Mutex<Option<Listed>>,
     /// By station, its address as a number, or 0: what the queue of a packet is chosen by.
     addresses: [Atomic<u64>; MAX_VNODES],
 }
@@ -119,6 +153,12 @@ const LOOK_NS: u64 = 4_000_000;
 
 /// How soon a station that sleeps looks if nobody raises it, in ns: somebody may have written over what it says (VN-44).
 const IDLE_NS: u64 = 1_000_000_000;
+
+/// How soon a station that has joined sees whether it may stay, and one that could not tries again, in ms.
+const FOLLOW_MS: u32 = 1000;
+
+/// How much later some try again, in ms: what is no segment goes when all have let go of it at once.
+const SPREAD_MS: u32 = 512;
 
 /// What [`Driver::count`] counts.
 const NAMES: [&str; 12] = [
@@ -173,12 +213,20 @@ impl Driver for Device {
         let core = Core::get()?;
         let name = segment.to_str().map_err(|_| EINVAL)?;
         let address = Mac::of_vnode(name, core.identity().vnode);
-        let segment = Segment::open(&core, segment)?;
+        let seat = Seat::take(segment)?;
+        if !seat.seems_open(&core) {
+            return Err(EACCES);
+        }
         let device = KBox::pin_init(
             pin_init!(Self {
                 core,
                 handle,
-                segment,
+                seat,
+                link <- kernel::new_mutex!(Link {
+                    up: None,
+                    station: Station::Away,
+                    refused: None,
+                }, "vnet:link"),
                 outgoing <- kernel::new_spinlock!(Outgoing {
                     joined: None,
                     listens: Listens::default(),
@@ -188,11 +236,10 @@ impl Driver for Device {
                     before: outgoing::Counts::default(),
                 }, "vnet:outgoing"),
                 incoming <- kernel::new_spinlock!(Incoming {
-                    taker: None,
+                    taking: None,
                     is_asleep: false,
                     before: incoming::Counts::default(),
                 }, "vnet:incoming"),
-                listed <- kernel::new_mutex!(None, "vnet:listed"),
                 addresses: [const { Atomic::new(0) }; MAX_VNODES],
             }),
             GFP_KERNEL,
@@ -201,48 +248,60 @@ impl Driver for Device {
     }
 
     fn open(&self, address: Address) -> Result {
-        let mut lines = KVec::with_capacity(MAX_VNODES, GFP_KERNEL)?;
-        for _ in 0..MAX_VNODES {
-            lines.push(Line::NEW, GFP_KERNEL)?;
-        }
         // Before others can send: their portals find it.
-        *self.listed.lock() = Some(Listed::new(self.handle)?);
-        let identity = self.core.identity();
-        let (me, life) = (identity.vnode, identity.generation);
-        let seed = now_ns() ^ (u64::from(me.number()) << 48);
-        without_soft_interrupts(|| {
-            let (mut own, wire) = Own::join(self.window(), me, life, Mac(address));
-            let mut incoming = self.incoming.lock();
-            incoming.taker = Some(Taker::new(me, own.epoch(), wire));
-            incoming.is_asleep = false;
-            drop(incoming);
-            let mut outgoing = self.outgoing.lock();
-            own.listen(self.window(), outgoing.listens);
-            outgoing.waiting = [None; MAX_VNODES];
-            outgoing.joined = Some(Joined {
-                sender: Sender::new(me, own.epoch(), seed, lines),
-                own,
-            });
-        });
+        let listed = Listed::new(self.handle)?;
+        self.link.lock().up = Some((address, listed));
+        self.handle.follow();
         Ok(())
     }
 
     fn stop(&self) {
-        let joined = without_soft_interrupts(|| {
-            let mut incoming = self.incoming.lock();
-            if let Some(taker) = incoming.taker.take() {
-                incoming.before = incoming.before.plus(taker.counts());
-            }
-            drop(incoming);
-            let mut outgoing = self.outgoing.lock();
-            let joined = outgoing.joined.take()?;
-            outgoing.before = outgoing.before.plus(joined.sender.counts());
-            Some(joined)
-        });
-        if let Some(joined) = joined {
-            joined.own.leave(self.window());
+        let mut link = self.link.lock();
+        if let Station::Joined(segment) = &link.station {
+            let segment = segment.clone();
+            self.leave();
+            link.station = Station::Left(segment);
         }
-        *self.listed.lock() = None;
+        let up = link.up.take();
+        link.refused = None;
+        drop(link);
+        drop(up);
+        self.handle.follow();
+    }
+
+    fn follow(&self) -> u32 {
+        let mut link = self.link.lock();
+        let is_up = link.up.is_some();
+        let segment = match core::mem::replace(&mut link.station, Station::Away) {
+            Station::Joined(segment) if segment.is_open(&self.core) => {
+                segment.mend();
+                link.station = Station::Joined(segment);
+                return FOLLOW_MS;
+            }
+            Station::Joined(segment) => {
+                self.leave();
+                self.refuse(&mut link, EACCES);
+                drop(link);
+                // Which closes the bridge.
+                drop(segment);
+                return FOLLOW_MS;
+            }
+            Station::Left(segment) if is_up => Ok(segment),
+            Station::Left(segment) => {
+                drop(link);
+                drop(segment);
+                return 0;
+            }
+            Station::Away if !is_up => return 0,
+            Station::Away => {
+                drop(link);
+                let opened = Segment::open(&self.core, &self.seat)
+                    .and_then(|segment| Ok(Arc::new(segment, GFP_KERNEL)?));
+                link = self.link.lock();
+                opened
+            }
+        };
+        self.arrive(link, segment)
     }
 
     fn queue_of(&self, to: Address) -> u32 {
@@ -271,7 +330,7 @@ impl Driver for Device {
         };
         self.look(joined, &mut outgoing.lives, &mut outgoing.known);
         let sender = &mut joined.sender;
-        let (window, now) = (self.window(), now_ns());
+        let (window, now) = (joined.segment.window(), now_ns());
         let mut waits = |until: u64| {
             if let Some(place) = outgoing.waiting.get_mut(queue as usize) {
                 *place = Some(until);
@@ -296,7 +355,7 @@ impl Driver for Device {
             return Fate::Lost;
         }
         let mut sending = sender.finish(window, frame, offload);
-        match self.send(sender, &mut sending, now) {
+        match self.send(window, sender, &mut sending, now) {
             None => Fate::Sent,
             Some(until) => waits(until),
         }
@@ -311,10 +370,10 @@ impl Driver for Device {
 
     fn sleep(&self) -> bool {
         let mut incoming = self.incoming.lock();
-        let Some(taker) = &incoming.taker else {
+        let Some(taking) = &incoming.taking else {
             return true;
         };
-        let is_asleep = taker.sleep(self.window());
+        let is_asleep = taking.taker.sleep(taking.segment.window());
         incoming.is_asleep = is_asleep;
         if is_asleep {
             self.handle.poll_within(IDLE_NS);
@@ -323,9 +382,14 @@ impl Driver for Device {
     }
 
     fn set_address(&self, address: Address) {
+        let mut link = self.link.lock();
+        let Some((own, _)) = &mut link.up else {
+            return;
+        };
+        *own = address;
         without_soft_interrupts(|| {
             if let Some(joined) = &mut self.outgoing.lock().joined {
-                joined.own.set_mac(self.window(), Mac(address));
+                joined.own.set_mac(joined.segment.window(), Mac(address));
             }
         });
     }
@@ -339,7 +403,7 @@ impl Driver for Device {
         let mut outgoing = self.outgoing.lock();
         outgoing.listens = listens;
         if let Some(joined) = &mut outgoing.joined {
-            joined.own.listen(self.window(), listens);
+            joined.own.listen(joined.segment.window(), listens);
         }
     }
 
@@ -350,8 +414,8 @@ impl Driver for Device {
     fn count(&self, counters: &mut [u64]) {
         let (sent, received) = without_soft_interrupts(|| {
             let incoming = self.incoming.lock();
-            let received = match &incoming.taker {
-                Some(taker) => incoming.before.plus(taker.counts()),
+            let received = match &incoming.taking {
+                Some(taking) => incoming.before.plus(taking.taker.counts()),
                 None => incoming.before,
             };
             drop(incoming);
@@ -383,20 +447,113 @@ impl Driver for Device {
 }
 
 impl Device {
-    #[inline]
-    fn window(&self) -> &impl Window {
-        self.segment.window()
+    /// The bridge of the segment is open, or is not; how soon to look again, in ms.
+    fn arrive(&self, mut link: MutexGuard<'_, Link>, segment: Result<Arc<Segment>>) -> u32 {
+        let Some((address, _)) = link.up else {
+            // It is not wanted any more.
+            drop(link);
+            drop(segment);
+            return 0;
+        };
+        let joined = segment.and_then(|segment| {
+            self.join(segment.clone(), Mac(address))?;
+            Ok(segment)
+        });
+        match joined {
+            Ok(segment) => {
+                if link.refused.take().is_some() {
+                    pr_info!("on the segment {} now\n", self.seat.segment());
+                }
+                link.station = Station::Joined(segment);
+                FOLLOW_MS
+            }
+            Err(error) => {
+                self.refuse(&mut link, error);
+                FOLLOW_MS + now_ns() as u32 % SPREAD_MS
+            }
+        }
+    }
+
+    /// It is not on its segment, and is to know why: once.
+    fn refuse(&self, link: &mut Link, error: Error) {
+        if link.refused.replace(error) == Some(error) {
+            return;
+        }
+        let segment = self.seat.segment();
+        match error {
+            EACCES => pr_warn!("not on the segment {segment}: this vnode may not be there\n"),
+            EPROTO => pr_warn!("not on the segment {segment}: its bridge is none\n"),
+            EPROTONOSUPPORT => pr_warn!("not on the segment {segment}: it is of another version\n"),
+            error => pr_warn!("not on the segment {segment}: {error:?}\n"),
+        }
+    }
+
+    /// Joins a segment: there is a carrier from here on (VN-60). Process context, with the link locked and up.
+    fn join(&self, segment: Arc<Segment>, address: Mac) -> Result {
+        let mut lines = KVec::with_capacity(MAX_VNODES, GFP_KERNEL)?;
+        for _ in 0..MAX_VNODES {
+            lines.push(Line::NEW, GFP_KERNEL)?;
+        }
+        let identity = self.core.identity();
+        let (me, life) = (identity.vnode, identity.generation);
+        let seed = now_ns() ^ (u64::from(me.number()) << 48);
+        without_soft_interrupts(|| {
+            let (mut own, wire) = Own::join(segment.window(), me, life, address);
+            let mut incoming = self.incoming.lock();
+            incoming.taking = Some(Taking {
+                taker: Taker::new(me, own.epoch(), wire),
+                segment: segment.clone(),
+            });
+            incoming.is_asleep = false;
+            drop(incoming);
+            let mut outgoing = self.outgoing.lock();
+            own.listen(segment.window(), outgoing.listens);
+            outgoing.waiting = [None; MAX_VNODES];
+            outgoing.joined = Some(Joined {
+                sender: Sender::new(me, own.epoch(), seed, lines),
+                own,
+                segment,
+            });
+        });
+        self.handle.carrier_on();
+        // What has come since it joined.
+        self.handle.schedule();
+        Ok(())
+    }
+
+    /// Leaves the segment, which whoever calls has as well. Process context, with the link locked.
+    fn leave(&self) {
+        self.handle.carrier_off();
+        let (joined, taking) = without_soft_interrupts(|| {
+            let mut incoming = self.incoming.lock();
+            let taking = incoming.taking.take();
+            if let Some(taking) = &taking {
+                incoming.before = incoming.before.plus(taking.taker.counts());
+            }
+            drop(incoming);
+            let mut outgoing = self.outgoing.lock();
+            let joined = outgoing.joined.take();
+            if let Some(joined) = &joined {
+                outgoing.before = outgoing.before.plus(joined.sender.counts());
+            }
+            (joined, taking)
+        });
+        if let Some(joined) = joined {
+            joined.own.leave(joined.segment.window());
+        }
+        drop(taking);
     }
 
     /// Puts a frame on the wires that it is for; until when to wait if it was on none and has to be begun again.
     fn send(
         &self,
+        window: &Mapped,
         sender: &mut Sender<KVec<Line>>,
         frame: &mut Sending,
         mut now: u64,
     ) -> Option<u64> {
         loop {
-            match sender.step(self.window(), frame, now) {
+            match sender.step(window, frame, now) {
                 Do::Again => {}
                 Do::Wait(until) => {
                     now = now_ns();
@@ -420,18 +577,18 @@ impl Device {
 
     /// Takes what is on the wire, so many frames at most.
     fn receive(&self, left: &mut usize) {
-        let window = self.window();
         let mut incoming = self.incoming.lock();
         if incoming.is_asleep {
             incoming.is_asleep = false;
-            if let Some(taker) = &incoming.taker {
-                taker.wake(window);
+            if let Some(taking) = &incoming.taking {
+                taking.taker.wake(taking.segment.window());
             }
         }
         loop {
-            let Some(taker) = &mut incoming.taker else {
+            let Some(Taking { taker, segment }) = &mut incoming.taking else {
                 return;
             };
+            let window = segment.window();
             let Some(frame) = taker.next(window, left) else {
                 break;
             };
@@ -452,9 +609,9 @@ impl Device {
             incoming = self.incoming.lock();
         }
         let awaiting = incoming
-            .taker
+            .taking
             .as_ref()
-            .map_or(0, |taker| taker.awaiting(window));
+            .map_or(0, |taking| taking.taker.awaiting(taking.segment.window()));
         drop(incoming);
         for vnode in each(awaiting) {
             self.raise(vnode);
@@ -469,7 +626,7 @@ impl Device {
         let Some(joined) = outgoing.joined.as_mut() else {
             return;
         };
-        joined.own.mend(self.window());
+        joined.own.mend(joined.segment.window());
         self.look(joined, &mut outgoing.lives, &mut outgoing.known);
         let now = now_ns();
         let mut waits = false;
@@ -479,7 +636,10 @@ impl Device {
             };
             // If it has to wait again, it will say so.
             let is_shared = queue == self.core.identity().vnode;
-            if now >= until || is_shared || joined.sender.can_begin(self.window(), queue, now) {
+            if now >= until
+                || is_shared
+                || joined.sender.can_begin(joined.segment.window(), queue, now)
+            {
                 *place = None;
                 self.handle.wake_queue(queue.number());
             } else {
@@ -496,7 +656,7 @@ impl Device {
         if refresh(lives, known) {
             joined.sender.expire();
         }
-        if !joined.sender.look(self.window(), lives) {
+        if !joined.sender.look(joined.segment.window(), lives) {
             return;
         }
         for (vnode, address) in VnodeId::all().zip(&self.addresses) {

@@ -28,6 +28,7 @@ pub(crate) struct Operations {
     pub(crate) destroy: unsafe extern "C" fn(*mut c_void),
     pub(crate) open: unsafe extern "C" fn(*const c_void, *const [u8; 6]) -> c_int,
     pub(crate) stop: unsafe extern "C" fn(*const c_void),
+    pub(crate) follow: unsafe extern "C" fn(*const c_void) -> u32,
     pub(crate) queue_of: unsafe extern "C" fn(*const c_void, *const [u8; 6]) -> u32,
     pub(crate) transmit: unsafe extern "C" fn(*const c_void, *mut SkBuff, u32) -> u32,
     pub(crate) poll: unsafe extern "C" fn(*const c_void, c_int) -> c_int,
@@ -56,6 +57,9 @@ extern "C" {
     pub(crate) fn adeos_netdev_add(segment: *const c_char) -> c_int;
 
     pub(crate) fn adeos_netdev_schedule(it: *mut NetDev);
+    pub(crate) fn adeos_netdev_follow(it: *mut NetDev);
+    pub(crate) fn adeos_netdev_carrier_on(it: *mut NetDev);
+    pub(crate) fn adeos_netdev_carrier_off(it: *mut NetDev);
     pub(crate) fn adeos_netdev_stop_queue(it: *mut NetDev, queue: u32);
     pub(crate) fn adeos_netdev_wake_queue(it: *mut NetDev, queue: u32);
     pub(crate) fn adeos_netdev_poll_within(it: *mut NetDev, delay_ns: u64);

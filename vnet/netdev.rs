@@ -44,7 +44,7 @@ pub(crate) struct Counters {
 }
 
 /// What the driver of such a device does. Linux holds its lock of network devices while it calls `create`, `open`, `stop`
-/// and `set_address`.
+/// and `set_address`, so none of them waits for others; it holds none while it calls `follow`, and while it drops the driver.
 pub(crate) trait Driver: Sized + Send + Sync + 'static {
     /// Its counters.
     const COUNTERS: Counters;
@@ -54,14 +54,18 @@ pub(crate) trait Driver: Sized + Send + Sync + 'static {
     const QUEUES: u32;
 
     /// Makes a device on a segment, and the address that it has if nobody says another one. Process context.
-    /// EINVAL it is no name of a segment, EBUSY there is a device already.
+    /// EINVAL it is no name of a segment, EBUSY there is a device already, EACCES this vnode may not be on it.
     fn create(handle: Handle, segment: &CStr) -> Result<(Pin<KBox<Self>>, Address)>;
 
-    /// It is set up. Process context; soft interrupts for it come only after this.
+    /// It is set up; there is no carrier yet. Process context.
     fn open(&self, address: Address) -> Result;
 
-    /// It is shut down; neither [`transmit`](Self::transmit) nor [`poll`](Self::poll) runs. Process context.
+    /// It is shut down: from here on [`transmit`](Self::transmit) and [`poll`](Self::poll) have nothing to do. Process context.
     fn stop(&self);
+
+    /// Does what may wait, after [`Handle::follow`]; how soon it is to be called again in any case, in ms, or 0. In a thread of
+    /// its own; one at a time.
+    fn follow(&self) -> u32;
 
     /// The queue for packets to an address, below [`QUEUES`](Self::QUEUES). Soft interrupts are held off.
     fn queue_of(&self, to: Address) -> u32;
@@ -121,6 +125,24 @@ impl Handle {
     pub(crate) fn schedule(&self) {
         // SAFETY: The driver has it only while it lives.
         unsafe { ffi::adeos_netdev_schedule(self.as_raw()) }
+    }
+
+    /// Has [`Driver::follow`] called soon. Process context.
+    pub(crate) fn follow(&self) {
+        // SAFETY: As above.
+        unsafe { ffi::adeos_netdev_follow(self.as_raw()) }
+    }
+
+    /// There is a carrier; no queue is stopped. Process context; the device is open.
+    pub(crate) fn carrier_on(&self) {
+        // SAFETY: As above.
+        unsafe { ffi::adeos_netdev_carrier_on(self.as_raw()) }
+    }
+
+    /// There is none. Process context.
+    pub(crate) fn carrier_off(&self) {
+        // SAFETY: As above.
+        unsafe { ffi::adeos_netdev_carrier_off(self.as_raw()) }
     }
 
     /// Has no packets of a queue sent until [`wake_queue`](Self::wake_queue).
@@ -185,6 +207,7 @@ impl<T: Driver> Table<T> {
         destroy: Self::destroy,
         open: Self::open,
         stop: Self::stop,
+        follow: Self::follow,
         queue_of: Self::queue_of,
         transmit: Self::transmit,
         poll: Self::poll,
@@ -262,6 +285,14 @@ impl<T: Driver> Table<T> {
     unsafe extern "C" fn stop(device: *const c_void) {
         // SAFETY: By this function's condition.
         unsafe { Self::of(device) }.stop();
+    }
+
+    /// # Safety
+    ///
+    /// `device` is what `create` has returned.
+    unsafe extern "C" fn follow(device: *const c_void) -> u32 {
+        // SAFETY: By this function's condition.
+        unsafe { Self::of(device) }.follow()
     }
 
     /// # Safety

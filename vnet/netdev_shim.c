@@ -9,6 +9,7 @@
 #include <linux/netdevice.h>
 #include <linux/skbuff.h>
 #include <linux/virtio_net.h>
+#include <linux/workqueue.h>
 #include <net/rtnetlink.h>
 #include "shim.h"
 
@@ -29,6 +30,7 @@ struct adeos_netdev {
 	struct net_device *dev;
 	struct napi_struct napi;
 	struct hrtimer timer;
+	struct delayed_work following;
 	void *data;
 	char segment[SEGMENT_SIZE];
 	/* By queue; each is written under the queue's lock. */
@@ -51,26 +53,21 @@ static int open(struct net_device *dev)
 	int error;
 
 	napi_enable(&it->napi);
-	error = driver->open(it->data, dev->dev_addr);
-	if (error) {
-		napi_disable(&it->napi);
-		return error;
-	}
 	netif_tx_start_all_queues(dev);
-	netif_carrier_on(dev);
-	/* What has come since the station joined. */
-	adeos_netdev_schedule(it);
-	return 0;
+	/* From here on there may be a carrier. */
+	error = driver->open(it->data, dev->dev_addr);
+	if (error)
+		napi_disable(&it->napi);
+	return error;
 }
 
 static int stop(struct net_device *dev)
 {
 	struct adeos_netdev *it = netdev_priv(dev);
 
-	netif_carrier_off(dev);
+	driver->stop(it->data);
 	netif_tx_disable(dev);
 	napi_disable(&it->napi);
-	driver->stop(it->data);
 	/* Nothing starts it any more. */
 	hrtimer_cancel(&it->timer);
 	return 0;
@@ -120,6 +117,16 @@ static enum hrtimer_restart on_timer(struct hrtimer *timer)
 
 	napi_schedule(&it->napi);
 	return HRTIMER_NORESTART;
+}
+
+/* Without Linux's lock of network devices: it waits for the root. */
+static void follow(struct work_struct *work)
+{
+	struct adeos_netdev *it = container_of(to_delayed_work(work), struct adeos_netdev, following);
+	u32 ms = driver->follow(it->data);
+
+	if (ms)
+		queue_delayed_work(system_dfl_long_wq, &it->following, msecs_to_jiffies(ms));
 }
 
 static int set_mac_address(struct net_device *dev, void *address)
@@ -239,11 +246,15 @@ static const struct ethtool_ops ethtool_operations = {
 	.get_ts_info = ethtool_op_get_ts_info,
 };
 
-/* Linux calls it for some failures of registration, and whoever has registered for others. */
+/*
+ * Linux calls it for some failures of registration, and whoever has registered for others. A device
+ * that has been open is closed, and Linux's lock of network devices let go: this may wait for the root.
+ */
 static void abandon(struct net_device *dev)
 {
 	struct adeos_netdev *it = netdev_priv(dev);
 
+	cancel_delayed_work_sync(&it->following);
 	if (it->data)
 		driver->destroy(it->data);
 	it->data = NULL;
@@ -256,6 +267,7 @@ static void setup(struct net_device *dev)
 	ether_setup(dev);
 	it->dev = dev;
 	hrtimer_setup(&it->timer, on_timer, CLOCK_MONOTONIC, HRTIMER_MODE_ABS_SOFT);
+	INIT_DELAYED_WORK(&it->following, follow);
 	dev->netdev_ops = &operations;
 	dev->ethtool_ops = &ethtool_operations;
 	dev->needs_free_netdev = true;
@@ -335,7 +347,7 @@ static int newlink(struct net_device *dev, struct rtnl_newlink_params *params,
 			NL_SET_ERR_MSG(extack, "this vnode may not be on that segment");
 			break;
 		default:
-			NL_SET_ERR_MSG(extack, "the segment cannot be opened");
+			NL_SET_ERR_MSG(extack, "there can be no station");
 		}
 		return error;
 	}
@@ -430,6 +442,22 @@ void adeos_netdev_schedule(struct adeos_netdev *it)
 	napi_schedule(&it->napi);
 	if (in_thread)
 		local_bh_enable();
+}
+
+void adeos_netdev_follow(struct adeos_netdev *it)
+{
+	mod_delayed_work(system_dfl_long_wq, &it->following, 0);
+}
+
+void adeos_netdev_carrier_on(struct adeos_netdev *it)
+{
+	netif_tx_wake_all_queues(it->dev);
+	netif_carrier_on(it->dev);
+}
+
+void adeos_netdev_carrier_off(struct adeos_netdev *it)
+{
+	netif_carrier_off(it->dev);
 }
 
 void adeos_netdev_stop_queue(struct adeos_netdev *it, u32 queue)

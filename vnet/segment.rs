@@ -9,6 +9,7 @@ use adeos_core::bridge::{
     Access,
     Bridge,
     BridgeName,
+    Entry,
     Follow,
     Key,
     Mapped,
@@ -18,6 +19,7 @@ use adeos_core::bridge::{
     Vnodes, //
 };
 use adeos_core::Core;
+use adeos_proto::bridge::Asker;
 use adeos_proto::signature::Misfit;
 use adeos_proto::vnet::{
     self,
@@ -31,8 +33,6 @@ use kernel::time::Delta;
 /// Times that a bridge which is no segment yet is looked at again, a millisecond apart: whoever has made it is about to
 /// say what it is, or has died before. Then it goes when all have let go of it, and is made anew.
 const LOOKS: u32 = 100;
-/// Times that it is opened.
-const OPENS: u32 = 3;
 
 kernel::sync::global_lock! {
     // SAFETY: `init` is called in the module's initialisation, before any other use.
@@ -45,40 +45,30 @@ pub(crate) fn init() {
     unsafe { TAKEN.init() };
 }
 
-/// A segment that is open in this kernel, once. Dropped in process context.
+/// A segment that is open in this kernel. Dropped in process context; may wait for the root.
 pub(crate) struct Segment {
     // Before the bridge, which is closed when both are gone.
     mapped: Mapped,
-    _bridge: Bridge,
-    _seat: Seat,
+    bridge: Bridge,
 }
 
 impl Segment {
-    /// Opens the segment of a name, and makes it if there is none. Process context; waits for the root. EINVAL there cannot
-    /// be such a name, EBUSY it is open here already, EACCES this vnode may not be on it, EPROTO it is none of this version.
-    pub(crate) fn open(core: &Arc<Core>, name: &CStr) -> Result<Self> {
-        let name = bridge_name(name)?;
-        let seat = Seat::take(name)?;
-        let key = Key {
-            scope: Scope::Global,
-            name,
-        };
-        for _ in 0..OPENS {
-            let (bridge, is_new) = open_or_create(core, key)?;
-            let mapped = bridge.map()?;
-            if is_new {
-                vnet::create(&mapped);
-            }
-            if is_signed(&mapped, &name)? {
-                return Ok(Self {
-                    mapped,
-                    _bridge: bridge,
-                    _seat: seat,
-                });
-            }
+    /// Opens the segment of a seat, and makes it if there is none. Process context; waits for the root. EACCES this vnode may
+    /// not be on it, EPROTO it is none, EPROTONOSUPPORT it is one of another version.
+    pub(crate) fn open(core: &Arc<Core>, seat: &Seat) -> Result<Self> {
+        // The root notes who asks for what it may not have.
+        if !seat.seems_open(core) {
+            return Err(EACCES);
         }
-        pr_err!("the bridge {} is no segment\n", name.as_str());
-        Err(EPROTO)
+        let (bridge, is_new) = open_or_create(core, seat.key())?;
+        let mapped = bridge.map()?;
+        if is_new {
+            vnet::create(&mapped);
+        }
+        if !is_signed(&mapped)? {
+            return Err(EPROTO);
+        }
+        Ok(Self { mapped, bridge })
     }
 
     /// The segment itself.
@@ -86,6 +76,33 @@ impl Segment {
     pub(crate) fn window(&self) -> &Mapped {
         &self.mapped
     }
+
+    /// Whether this vnode may still be on it, as far as the root says so now (VN-62). Process context.
+    pub(crate) fn is_open(&self, core: &Core) -> bool {
+        self.bridge
+            .entry()
+            .map_or(true, |entry| allows(core, &entry))
+    }
+
+    /// Says anew that it is a segment, if somebody has written over that (VN-54).
+    pub(crate) fn mend(&self) {
+        if SIGNATURE.check(&self.mapped).is_err() {
+            SIGNATURE.sign(&self.mapped);
+        }
+    }
+}
+
+/// Whether this vnode may write a bridge.
+fn allows(core: &Core, entry: &Entry) -> bool {
+    let identity = core.identity();
+    let is_owner =
+        entry.owner.vnode == identity.vnode && entry.owner.generation == identity.generation;
+    let asker = if is_owner {
+        Asker::Owner
+    } else {
+        Asker::Other(identity.vnode)
+    };
+    entry.rights.allow(asker, Access::Write)
 }
 
 fn bridge_name(name: &CStr) -> Result<BridgeName> {
@@ -127,38 +144,50 @@ fn open_or_create(core: &Arc<Core>, key: Key) -> Result<(Bridge, bool)> {
     }
 }
 
-/// Whether a bridge is a segment. EPROTO it is one of another version.
-fn is_signed(window: &Mapped, name: &BridgeName) -> Result<bool> {
+/// Whether a bridge is a segment. EPROTONOSUPPORT it is one of another version.
+fn is_signed(window: &Mapped) -> Result<bool> {
     for _ in 0..LOOKS {
         match SIGNATURE.check(window) {
             Ok(()) => return Ok(true),
             Err(Misfit::Magic) => fsleep(Delta::from_millis(1)),
-            Err(Misfit::Version(version)) => {
-                pr_err!(
-                    "{} is a segment of version {}, not {}\n",
-                    name.as_str(),
-                    version,
-                    vnet::VERSION
-                );
-                return Err(EPROTO);
-            }
+            Err(Misfit::Version(_)) => return Err(EPROTONOSUPPORT),
             Err(Misfit::Size) => return Err(EPROTO),
         }
     }
     Ok(false)
 }
 
-/// The one use that this kernel makes of a segment: a vnode has one station on it.
-struct Seat(BridgeName);
+/// The one use that this kernel makes of a segment: a vnode has one station on it (VN-10).
+pub(crate) struct Seat(BridgeName);
 
 impl Seat {
-    fn take(name: BridgeName) -> Result<Self> {
+    /// Takes that on the segment of a name. Process context. EINVAL there cannot be such a name, EBUSY it is taken.
+    pub(crate) fn take(segment: &CStr) -> Result<Self> {
+        let name = bridge_name(segment)?;
         let mut taken = TAKEN.lock();
         if taken.contains(&name) {
             return Err(EBUSY);
         }
         taken.push(name, GFP_KERNEL)?;
         Ok(Self(name))
+    }
+
+    /// What the segment is called.
+    pub(crate) fn segment(&self) -> &str {
+        self.0.as_str().strip_prefix(vnet::PREFIX).unwrap_or("")
+    }
+
+    /// Whether this vnode may be on it, as far as is published. Any context.
+    pub(crate) fn seems_open(&self, core: &Core) -> bool {
+        let entry = Bridge::published(core, &self.key());
+        entry.is_none_or(|entry| allows(core, &entry))
+    }
+
+    fn key(&self) -> Key {
+        Key {
+            scope: Scope::Global,
+            name: self.0,
+        }
     }
 }
 

@@ -21,6 +21,7 @@ struct adeos_netdev_operations {
 	void (*destroy)(void *device);
 	int (*open)(void *device, const u8 *address);
 	void (*stop)(void *device);
+	u32 (*follow)(void *device);
 	u32 (*queue_of)(void *device, const u8 *address);
 	u32 (*transmit)(void *device, struct sk_buff *skb, u32 queue);
 	int (*poll)(void *device, int budget);
@@ -47,6 +48,9 @@ void adeos_netdev_unregister(void);
 int adeos_netdev_add(const char *segment);
 
 void adeos_netdev_schedule(struct adeos_netdev *it);
+void adeos_netdev_follow(struct adeos_netdev *it);
+void adeos_netdev_carrier_on(struct adeos_netdev *it);
+void adeos_netdev_carrier_off(struct adeos_netdev *it);
 void adeos_netdev_stop_queue(struct adeos_netdev *it, u32 queue);
 void adeos_netdev_wake_queue(struct adeos_netdev *it, u32 queue);
 void adeos_netdev_poll_within(struct adeos_netdev *it, u64 delay_ns);
