@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Ethernets between vnodes: ordinary devices to all of Linux. docs/vnet.md is cited as VN-n.
 #
-# cluster: --cpus 5 --memory 3G --config /dev/null --timeout 300
+# cluster: --cpus 5 --memory 3G --config /dev/null --timeout 400
 # cargo: nettest
 
 # shellcheck disable=SC2317 # Functions are called by check as well.
@@ -334,6 +334,27 @@ stuck() {
     check 'with all that is sent' on one nettest stream --bytes 500000 "$(address three)"
 }
 
+# VN-55: a queue that was stopped and that nobody wakes goes on, without what it has sent and was not taken. No rule
+# leaves one so; a module does.
+timeouts() {
+    queue=$(field three id)
+    check 'one more is reached' on one ping -c 1 -W 3 "$(address three)"
+    on three sh -c 'cd /sys/class/net/vnet0; echo 60000000000 >gro_flush_timeout; echo 100 >napi_defer_hard_irqs'
+    check 'who is sent to falls silent' eventually 10 sh -c "! vnode exec one ping -c 1 -W 1 $(address three)"
+    refuses . 'and takes nothing' on one ping -c 3 -W 1 "$(address three)"
+    aborted=$(counts one tx_aborted_errors)
+    check 'the queue of what is for it is stopped' on one insmod "$modules/queue_test.ko" device=vnet0 queue="$queue"
+    on one ping -c 1 -W 1 "$(address three)" >/dev/null
+    check 'VN-55: Linux notices' eventually 20 on one sh -c "[ \$(cat /sys/class/net/vnet0/queues/tx-$queue/tx_timeout) = 1 ]"
+    check 'what was not taken is given up' [ "$(counts one tx_aborted_errors)" -ge $((aborted + 3)) ]
+    is "$(counts one tx_errors)" "$(counts one tx_aborted_errors)" 'and counted as an error'
+    on three sh -c 'cd /sys/class/net/vnet0; echo 0 >napi_defer_hard_irqs; echo 0 >gro_flush_timeout
+        ip link set vnet0 down; ip link set vnet0 up'
+    check 'the queue goes on' eventually 10 on one ping -c 1 -W 1 "$(address three)"
+    check 'with all that is sent' on one nettest stream --bytes 500000 "$(address three)"
+    check 'what stopped it goes' on one rmmod queue_test
+}
+
 gone() {
     refuses 'unavailable' 'the nanokernel stays while it is used' rmmod adeos_core
     for name in $vnodes; do
@@ -358,6 +379,7 @@ segments
 carriers
 deaths
 stuck
+timeouts
 gone
 # shellcheck disable=SC2086 # These are several words.
 sound $vnodes

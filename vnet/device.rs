@@ -161,7 +161,7 @@ const FOLLOW_MS: u32 = 1000;
 const SPREAD_MS: u32 = 512;
 
 /// What [`Driver::count`] counts.
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 13] = [
     "collisions",
     "deferred",
     "aborted",
@@ -170,6 +170,7 @@ const NAMES: [&str; 12] = [
     "words",
     "portals",
     "lies",
+    "timeouts",
     "replaced",
     "bad_length",
     "nonsense",
@@ -204,10 +205,12 @@ impl Driver for Device {
         collisions: 0,
         aborted: 2,
         missed: 3,
-        frame_errors: 8,
+        frame_errors: 9,
     };
     const RINGS: (u32, u32) = (CHUNKS as u32, PLACES as u32);
     const QUEUES: u32 = MAX_VNODES as u32;
+    // Much longer than anything here waits.
+    const WATCHDOG_MS: u32 = 5000;
 
     fn create(handle: Handle, segment: &CStr) -> Result<(Pin<KBox<Self>>, Address)> {
         let core = Core::get()?;
@@ -361,6 +364,22 @@ impl Driver for Device {
         }
     }
 
+    fn time_out(&self, queue: u32) {
+        let mut outgoing = self.outgoing.lock();
+        let outgoing = &mut *outgoing;
+        let me = self.core.identity().vnode;
+        // That of this station has what is for several.
+        let station = VnodeId::new(queue).filter(|station| *station != me);
+        if let Some(joined) = &mut outgoing.joined {
+            let window = joined.segment.window();
+            joined.sender.time_out(window, station, now_ns());
+        }
+        if let Some(place) = outgoing.waiting.get_mut(queue as usize) {
+            *place = None;
+        }
+        self.handle.wake_queue(queue);
+    }
+
     fn poll(&self, budget: usize) -> usize {
         let mut left = budget;
         self.receive(&mut left);
@@ -435,6 +454,7 @@ impl Driver for Device {
             sent.sent,
             sent.raised,
             sent.lies,
+            sent.timeouts,
             received.replaced,
             received.length,
             received.nonsense,

@@ -31,6 +31,7 @@ pub(crate) struct Operations {
     pub(crate) follow: unsafe extern "C" fn(*const c_void) -> u32,
     pub(crate) queue_of: unsafe extern "C" fn(*const c_void, *const [u8; 6]) -> u32,
     pub(crate) transmit: unsafe extern "C" fn(*const c_void, *mut SkBuff, u32) -> u32,
+    pub(crate) time_out: unsafe extern "C" fn(*const c_void, u32),
     pub(crate) poll: unsafe extern "C" fn(*const c_void, c_int) -> c_int,
     pub(crate) sleep: unsafe extern "C" fn(*const c_void) -> bool,
     pub(crate) set_address: unsafe extern "C" fn(*const c_void, *const [u8; 6]),
@@ -46,6 +47,7 @@ pub(crate) struct Operations {
     pub(crate) packets: u32,
     pub(crate) places: u32,
     pub(crate) queues: u32,
+    pub(crate) watchdog_ms: u32,
 }
 
 // SAFETY: It is a table that nobody writes.

@@ -52,6 +52,8 @@ pub(crate) trait Driver: Sized + Send + Sync + 'static {
     const RINGS: (u32, u32);
     /// Queues of packets to be sent; each is stopped and woken by itself.
     const QUEUES: u32;
+    /// For how long a queue may be stopped, in ms.
+    const WATCHDOG_MS: u32;
 
     /// Makes a device on a segment, and the address that it has if nobody says another one. Process context.
     /// EINVAL it is no name of a segment, EBUSY there is a device already, EACCES this vnode may not be on it.
@@ -72,6 +74,9 @@ pub(crate) trait Driver: Sized + Send + Sync + 'static {
 
     /// Sends a packet of a queue. Soft interrupts are held off; one of each queue at a time.
     fn transmit(&self, packet: &Outbound<'_>, queue: u32) -> Fate;
+
+    /// A queue has been stopped for [`WATCHDOG_MS`](Self::WATCHDOG_MS) and more: has it go on. Soft interrupts are held off.
+    fn time_out(&self, queue: u32);
 
     /// Receives packets, so many at most; how many. In the soft interrupt; one at a time.
     fn poll(&self, budget: usize) -> usize;
@@ -210,6 +215,7 @@ impl<T: Driver> Table<T> {
         follow: Self::follow,
         queue_of: Self::queue_of,
         transmit: Self::transmit,
+        time_out: Self::time_out,
         poll: Self::poll,
         sleep: Self::sleep,
         set_address: Self::set_address,
@@ -226,6 +232,7 @@ impl<T: Driver> Table<T> {
         packets: T::RINGS.0,
         places: T::RINGS.1,
         queues: T::QUEUES,
+        watchdog_ms: T::WATCHDOG_MS,
     };
 
     /// # Safety
@@ -314,6 +321,14 @@ impl<T: Driver> Table<T> {
         // SAFETY: By this function's conditions.
         let (device, packet) = unsafe { (Self::of(device), Outbound::new(skb)) };
         device.transmit(&packet, queue) as u32
+    }
+
+    /// # Safety
+    ///
+    /// `device` is what `create` has returned.
+    unsafe extern "C" fn time_out(device: *const c_void, queue: u32) {
+        // SAFETY: By this function's condition.
+        unsafe { Self::of(device) }.time_out(queue);
     }
 
     /// # Safety

@@ -100,6 +100,11 @@ static netdev_tx_t start_xmit(struct sk_buff *skb, struct net_device *dev)
 	}
 }
 
+static void tx_timeout(struct net_device *dev, unsigned int queue)
+{
+	driver->time_out(data_of(dev), queue);
+}
+
 static int poll(struct napi_struct *napi, int budget)
 {
 	struct adeos_netdev *it = container_of(napi, struct adeos_netdev, napi);
@@ -178,6 +183,7 @@ static const struct net_device_ops operations = {
 	.ndo_stop = stop,
 	.ndo_start_xmit = start_xmit,
 	.ndo_select_queue = select_queue,
+	.ndo_tx_timeout = tx_timeout,
 	.ndo_set_mac_address = set_mac_address,
 	.ndo_validate_addr = eth_validate_addr,
 	.ndo_set_rx_mode = set_rx_mode,
@@ -270,6 +276,7 @@ static void setup(struct net_device *dev)
 	INIT_DELAYED_WORK(&it->following, follow);
 	dev->netdev_ops = &operations;
 	dev->ethtool_ops = &ethtool_operations;
+	dev->watchdog_timeo = msecs_to_jiffies(driver->watchdog_ms);
 	dev->needs_free_netdev = true;
 	dev->priv_destructor = abandon;
 	dev->min_mtu = ETH_MIN_MTU;

@@ -24,6 +24,7 @@ struct adeos_netdev_operations {
 	u32 (*follow)(void *device);
 	u32 (*queue_of)(void *device, const u8 *address);
 	u32 (*transmit)(void *device, struct sk_buff *skb, u32 queue);
+	void (*time_out)(void *device, u32 queue);
 	int (*poll)(void *device, int budget);
 	bool (*sleep)(void *device);
 	void (*set_address)(void *device, const u8 *address);
@@ -41,6 +42,7 @@ struct adeos_netdev_operations {
 	u32 packets;
 	u32 places;
 	u32 queues;
+	u32 watchdog_ms;
 };
 
 int adeos_netdev_register(const struct adeos_netdev_operations *ops);

@@ -244,6 +244,38 @@ fn what_is_lost_is_lost_once() {
     }
 }
 
+/// VN-55: once a sender is told that a queue hangs, what was not taken is given up and counted, and the next frame does not wait.
+#[test]
+fn what_hangs_is_given_up() {
+    let body = [1; 3000];
+    let mut world = World::new();
+    let mut open = 0;
+    while let Outcome::Sent(_) = world.send(0, mac(1), &body) {
+        open += 1;
+    }
+    let station = world.stations[0].as_mut().expect("a station");
+    station
+        .sender
+        .time_out(&world.memory, Some(vnode(1)), world.now);
+    let counts = station.sender.counts();
+    assert_eq!((counts.aborted, counts.timeouts), (open, 1));
+    assert!(matches!(world.send(0, mac(1), &body), Outcome::Lost));
+    assert!(matches!(world.send(0, mac(2), &body), Outcome::Sent(_)));
+
+    // The queue of what is for several: all that are behind.
+    let mut world = World::new();
+    while let Outcome::Sent(_) = world.send(0, Mac::BROADCAST, &body) {
+        world.take(3);
+    }
+    let station = world.stations[0].as_mut().expect("a station");
+    station.sender.time_out(&world.memory, None, world.now);
+    assert!(station.sender.counts().aborted > 0);
+    assert!(matches!(
+        world.send(0, Mac::BROADCAST, &body),
+        Outcome::Sent(_)
+    ));
+}
+
 /// VN-25: a count that is wrong once is right again.
 #[test]
 fn a_lie_is_told_once() {

@@ -70,6 +70,8 @@ pub struct Counts {
     pub raised: u64,
     /// Claims of others that made no sense.
     pub lies: u64,
+    /// Queues that had been stopped for too long ([`Sender::time_out`]).
+    pub timeouts: u64,
 }
 
 impl Counts {
@@ -84,6 +86,7 @@ impl Counts {
             sent: self.sent.wrapping_add(other.sent),
             raised: self.raised.wrapping_add(other.raised),
             lies: self.lies.wrapping_add(other.lies),
+            timeouts: self.timeouts.wrapping_add(other.timeouts),
         }
     }
 }
@@ -193,6 +196,7 @@ impl<L: DerefMut<Target = [Line]>> Sender<L> {
                 sent: 0,
                 raised: 0,
                 lies: 0,
+                timeouts: 0,
             },
         }
     }
@@ -397,6 +401,18 @@ impl<L: DerefMut<Target = [Line]>> Sender<L> {
             || self.wait_for_each(window, bit(station), now).is_none()
     }
 
+    /// Whoever sends to a station, or to several, has been kept for much longer than this lets anybody wait: gives up all that
+    /// the station has not taken, or all those that are behind, so that the next frame waits for nothing (VN-55).
+    pub fn time_out<W: Window>(&mut self, window: &W, station: Option<VnodeId>, now: u64) {
+        let stations = station.map_or_else(|| self.ledger.behind(), bit);
+        for station in each(stations) {
+            let given_up = self.abandon(window, station, now);
+            self.counts.aborted = self.counts.aborted.wrapping_add(given_up);
+        }
+        self.short = None;
+        self.counts.timeouts = self.counts.timeouts.wrapping_add(1);
+    }
+
     fn room<W: Window>(&mut self, window: &W, station: VnodeId, now: u64) -> Room {
         self.settle(window, station);
         if let Behind::Stuck { since, .. } = self.behind(station) {
@@ -457,10 +473,15 @@ impl<L: DerefMut<Target = [Line]>> Sender<L> {
 
     /// Gives up what a station has not taken, and does not wait for it any more.
     fn give_up<W: Window>(&mut self, window: &W, station: VnodeId, now: u64) {
-        let given_up = self.ledger.abandon(station);
+        let given_up = self.abandon(window, station, now);
         self.counts.missed = self.counts.missed.wrapping_add(given_up);
+    }
+
+    /// Does that; how many frames it had not taken.
+    fn abandon<W: Window>(&mut self, window: &W, station: VnodeId, now: u64) -> u64 {
         let taken = self.taken(window, station);
         self.set_behind(station, Behind::Stuck { since: now, taken });
+        self.ledger.abandon(station)
     }
 
     /// Chunks for a frame: if there are none, of what others have taken meanwhile; or of those who have kept most, once
