@@ -250,6 +250,28 @@ segments() {
     refuses . 'a device without a number has to name its segment' ip link add other type vnet
 }
 
+# The same by the tool.
+verbs() {
+    check 'a device is made on a named segment' vnode network add web0 --segment web
+    check 'in a vnode as well' on one vnode network add web --mac 02:00:00:00:00:77
+    is "$(on one cat /sys/class/net/web/address)" 02:00:00:00:00:77 'with an address'
+    is "$(vnode network list | awk '$1 == "web" { print $2, $3, $4, $5 }')" '- all web0 down' 'it is down'
+    ip link set web0 up
+    on one ip link set web up
+    check 'they join' eventually 10 link one LOWER_UP web
+    check 'both' eventually 10 link root LOWER_UP web0
+    is "$(vnode network list | awk '$1 == "web" { print $2, $3, $4, $5 }')" 'root,one all web0 joined' 'which is listed'
+    is "$(on one vnode network list --json | tr -d ' \n' | grep -o '"segment":"web","vnodes":\[0,[0-9]*\],"open_to":null,"device":{"name":"web","address":"02:00:00:00:00:77","state":"joined"}' | wc -l)" \
+        1 'also in a vnode, as JSON'
+    refuses 'by the device .web0.' 'VN-10: a second device is refused' vnode network add web1 --segment web
+    refuses 'there is a device .web0. already' 'and a second one of a name' vnode network add web0 --segment more
+    refuses 'no device .lo. on a segment' 'other devices are none of its business' vnode network remove lo
+    refuses 'no name of a segment' 'names are checked' vnode network add x --segment 'a b'
+    check 'a device goes' vnode network remove web0
+    check 'and the other one' on one vnode network remove web
+    is "$(vnode network list | grep -c web)" 0 'and the segment with them'
+}
+
 # allow NAME...: who may be on the segment 9, beside the one that owns it.
 allow() {
     bits=0
@@ -281,6 +303,8 @@ carriers() {
     is "$(vnode bridge list | awk '$2 == "vnet.9" { print $(NF - 2) }')" one 'and nobody else has it open'
     refuses . 'it is not reached' on one ping -c 1 -W 1 10.9.0.3
     refuses 'denied|may not' 'VN-62: and others get no device there' on three ip link add vnet9 type vnet
+    refuses 'may not be on the segment .9.' 'and are told why' \
+        on three vnode network add x9 --segment 9
     check 'it may again' allow one two
     check 'VN-63: and comes back' eventually 10 link two LOWER_UP vnet9
     check 'and is reached' on one ping -c 1 -W 5 10.9.0.3
@@ -376,6 +400,7 @@ mismatches
 hostile
 comes_and_goes
 segments
+verbs
 carriers
 deaths
 stuck

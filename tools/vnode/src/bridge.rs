@@ -24,7 +24,7 @@ use crate::say;
 use crate::show::{pairs, table};
 use crate::size;
 use crate::vnode::Vnode;
-use report::Report;
+pub(crate) use report::Report;
 
 /// Columns of `list`.
 const COLUMNS: [&str; 8] = [
@@ -235,7 +235,7 @@ fn totals(stat: &abi::BridgeStat) -> Totals {
 }
 
 /// All bridges, by number.
-fn all(adeos: &Adeos) -> Result<Vec<Report>> {
+pub(crate) fn all(adeos: &Adeos) -> Result<Vec<Report>> {
     let mut reports = Vec::new();
     for index in 0..BRIDGES as u32 {
         let bridge = read(adeos, index).map_err(|error| explain(&error))?;
@@ -285,10 +285,10 @@ fn explain(error: &io::Error) -> Failure {
 }
 
 /// What vnodes are called, as far as this kernel knows: only the root does.
-struct Names(BTreeMap<u32, String>);
+pub(crate) struct Names(BTreeMap<u32, String>);
 
 impl Names {
-    fn known() -> Self {
+    pub(crate) fn known() -> Self {
         let vnodes = Kmb::open().and_then(|kmb| Vnode::all(&kmb));
         let vnodes = vnodes.unwrap_or_default();
         let mut names: BTreeMap<_, _> = vnodes
@@ -313,7 +313,7 @@ impl Names {
             .or_else(|| digits.parse().ok())
     }
 
-    fn list(&self, vnodes: impl Iterator<Item = u32>) -> String {
+    pub(crate) fn list(&self, vnodes: impl Iterator<Item = u32>) -> String {
         let names: Vec<_> = vnodes.map(|vnode| self.of(vnode)).collect();
         if names.is_empty() {
             "-".into()

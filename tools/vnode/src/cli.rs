@@ -4,6 +4,7 @@
 //! and the shell completions are made.
 
 mod bridge;
+mod network;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +17,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 pub(crate) use bridge::{BridgeArgs, BridgeCommand};
+pub(crate) use network::{NetworkAddArgs, NetworkCommand, NetworkNameArgs};
 
 use crate::limits;
 use crate::settings::{Entry, Placement};
@@ -106,6 +108,9 @@ pub(crate) enum Command {
     /// Look at bridges, the named memory that vnodes share; in any vnode
     #[command(subcommand, after_help = EXIT_STATUS)]
     Bridge(BridgeCommand),
+    /// Put this vnode on network segments, and list who is there; in any vnode
+    #[command(subcommand, after_help = network::HELP)]
+    Network(NetworkCommand),
     /// Serve `vnode exec`; runs in each vnode
     Agent,
     /// Print a completion script

@@ -6,6 +6,7 @@ use adeos_proto::abi::MAX_CMDLINE;
 use adeos_proto::boot::cmdline;
 use adeos_proto::cpuset::{self, ParseError};
 use adeos_proto::id::{NameError, VnodeName, NAME_SIZE};
+use adeos_proto::vnet::PREFIX;
 
 /// What is wrong with a name.
 pub(crate) fn name_error(name: &str, error: NameError) -> String {
@@ -86,6 +87,59 @@ pub(crate) fn parse_group(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// Bytes that Linux lets a network device's name have.
+const MAX_DEVICE: usize = 15;
+
+/// Checks the name of a network device.
+pub(crate) fn parse_device(text: &str) -> Result<String, String> {
+    let is_odd = |c: char| !c.is_ascii_graphic() || matches!(c, '/' | ':' | '%');
+    if text.is_empty() || text.len() > MAX_DEVICE || text == "." || text == ".." {
+        return Err(format!("a device has a name of 1 to {MAX_DEVICE} letters"));
+    }
+    if text.contains(is_odd) {
+        return Err(format!(
+            "`{text}` is no name of a device: it has no blanks, and none of / : %"
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+/// Checks the name of a segment: one that a bridge can have, with what stands before it.
+pub(crate) fn parse_segment(text: &str) -> Result<String, String> {
+    let most = NAME_SIZE.saturating_sub(1).saturating_sub(PREFIX.len());
+    if text.len() > most {
+        return Err(format!("a segment has a name of at most {most} letters"));
+    }
+    // `root` is no name of a bridge, but one behind a prefix is another one.
+    let is_first = |c: char| c.is_ascii_alphanumeric();
+    let is_other = |c: char| is_first(c) || matches!(c, '-' | '_' | '.');
+    if !text.starts_with(is_first) || !text.chars().all(is_other) {
+        return Err(format!(
+            "`{text}` is no name of a segment: use a-z A-Z 0-9 - _ . and begin with a letter or digit"
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+/// Checks the address of a station: six bytes, and not a group's.
+pub(crate) fn parse_mac(text: &str) -> Result<[u8; 6], String> {
+    let bytes = text
+        .split(':')
+        .map(|byte| {
+            let is_whole = byte.len() == 2 && byte.bytes().all(|digit| digit.is_ascii_hexdigit());
+            u8::from_str_radix(byte, 16).ok().filter(|_| is_whole)
+        })
+        .collect::<Option<Vec<_>>>()
+        .unwrap_or_default();
+    let mac = <[u8; 6]>::try_from(bytes).ok();
+    let mac = mac
+        .ok_or_else(|| format!("`{text}` is no address: write six bytes like 02:00:00:00:00:01"))?;
+    if mac.first().is_some_and(|byte| byte & 1 != 0) || mac == [0; 6] {
+        return Err(format!("`{text}` cannot be the address of one device"));
+    }
+    Ok(mac)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,6 +149,39 @@ mod tests {
         assert_eq!(parse_group("dialout").unwrap(), "dialout");
         for wrong in ["", "a:b", "a b", "caf\u{e9}"] {
             assert!(parse_group(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn devices_and_segments_have_names() {
+        for right in ["vnet0", "a-b.c", "0123456789abcde"] {
+            assert!(parse_device(right).is_ok(), "{right}");
+        }
+        for wrong in ["", "0123456789abcdef", "a b", "a/b", "..", "v%d"] {
+            assert!(parse_device(wrong).is_err(), "{wrong}");
+        }
+        for right in ["0", "storage", "a_b-c.d", &"x".repeat(26)] {
+            assert!(parse_segment(right).is_ok(), "{right}");
+        }
+        for wrong in ["", "-a", "a b", "caf\u{e9}", &"x".repeat(27)] {
+            assert!(parse_segment(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_those_of_one_device() {
+        assert_eq!(parse_mac("02:ad:00:0A:ff:01"), Ok([2, 0xad, 0, 10, 255, 1]));
+        for wrong in [
+            "",
+            "02:ad:00:0a:ff",
+            "02:ad:00:0a:ff:01:02",
+            "2:ad:00:0a:ff:1",
+            "02-ad-00-0a-ff-01",
+            "03:00:00:00:00:01",
+            "00:00:00:00:00:00",
+            "+2:00:00:00:00:01",
+        ] {
+            assert!(parse_mac(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -24,6 +24,7 @@ mod finding;
 mod kernel_file;
 mod limits;
 mod lint;
+mod network;
 mod pages;
 mod policy;
 mod say;
@@ -74,6 +75,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Some(Command::Console(args)) => console::run(args)?,
         Some(Command::Info(args)) => show::info(args)?,
         Some(Command::Bridge(command)) => bridge::run(command)?,
+        Some(Command::Network(command)) => network::run(command)?,
         Some(Command::Agent) => exec::agent::run()?,
         Some(Command::Completions { shell }) => pages::completions(*shell)?,
         Some(Command::Man { dir }) => pages::man(dir.as_deref())?,

@@ -5,6 +5,7 @@
 use adeos_proto::abi;
 use adeos_proto::bridge::entry::{flag, state};
 use adeos_proto::bridge::mode;
+use adeos_proto::id::MAX_VNODES;
 use adeos_proto::record::text;
 use serde::Serialize;
 
@@ -89,6 +90,13 @@ impl Report {
             freezes: bridge.freeze,
             openers: bridge.openers,
         }
+    }
+}
+
+impl Report {
+    /// Vnodes that may write it; none if it is open to all.
+    pub(crate) fn open_to(&self) -> Option<Vec<u32>> {
+        (self.writers.len() < MAX_VNODES).then(|| self.writers.clone())
     }
 }
 
