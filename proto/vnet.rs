@@ -13,6 +13,7 @@ pub mod forward;
 pub mod frame;
 pub mod incoming;
 pub mod ledger;
+pub mod members;
 pub mod outgoing;
 pub mod station;
 pub mod wire;

@@ -68,6 +68,8 @@ extern "C" {
     pub(crate) fn adeos_netdev_hold_soft_interrupts();
     pub(crate) fn adeos_netdev_let_soft_interrupts();
 
+    pub(crate) fn adeos_parameter_listen(to: Option<unsafe extern "C" fn(*const c_char) -> c_int>);
+
     pub(crate) fn adeos_packet_length(skb: *mut SkBuff) -> u32;
     pub(crate) fn adeos_packet_piece(
         skb: *mut SkBuff,

@@ -60,7 +60,7 @@ impl Segment {
         if !seat.seems_open(core) {
             return Err(EACCES);
         }
-        let (bridge, is_new) = open_or_create(core, seat.key())?;
+        let (bridge, is_new) = open_or_create(core, seat.key(), Vnodes::ALL)?;
         let mapped = bridge.map()?;
         if is_new {
             vnet::create(&mapped);
@@ -92,6 +92,21 @@ impl Segment {
     }
 }
 
+/// Makes a segment that some vnodes may be on, or says so of one that there is, and keeps it for as long as what is returned
+/// lives. In the root, in process context; finding memory may take a while.
+pub(crate) fn keep(core: &Arc<Core>, name: BridgeName, vnodes: Vnodes) -> Result<Bridge> {
+    let key = key_of(name);
+    match Bridge::protect(core, &key, rights_of(vnodes)) {
+        Ok(()) | Err(ENOENT) => {}
+        Err(error) => return Err(error),
+    }
+    let (bridge, is_new) = open_or_create(core, key, vnodes)?;
+    if is_new {
+        vnet::create(&bridge.map()?);
+    }
+    Ok(bridge)
+}
+
 /// Whether this vnode may write a bridge.
 fn allows(core: &Core, entry: &Entry) -> bool {
     let identity = core.identity();
@@ -105,8 +120,16 @@ fn allows(core: &Core, entry: &Entry) -> bool {
     entry.rights.allow(asker, Access::Write)
 }
 
-fn bridge_name(name: &CStr) -> Result<BridgeName> {
-    let name = name.to_str().map_err(|_| EINVAL)?;
+/// The bridge of a segment: a global one.
+pub(crate) fn key_of(name: BridgeName) -> Key {
+    Key {
+        scope: Scope::Global,
+        name,
+    }
+}
+
+/// What the bridge of a segment is called. EINVAL there cannot be such a name.
+pub(crate) fn bridge_name(name: &str) -> Result<BridgeName> {
     let mut text = [0u8; 31];
     let parts = [vnet::PREFIX.as_bytes(), name.as_bytes()];
     let mut length = 0;
@@ -121,7 +144,18 @@ fn bridge_name(name: &CStr) -> Result<BridgeName> {
     BridgeName::new(text).map_err(|_| EINVAL)
 }
 
-fn open_or_create(core: &Arc<Core>, key: Key) -> Result<(Bridge, bool)> {
+/// The rights of a segment that some vnodes may be on.
+pub(crate) fn rights_of(vnodes: Vnodes) -> Rights {
+    Rights {
+        mode: mode::ALL,
+        readers: vnodes,
+        writers: vnodes,
+    }
+}
+
+/// Opens the bridge of a segment, or makes it, open to some vnodes; whether it is made, and then no segment yet. Process
+/// context; waits for the root.
+fn open_or_create(core: &Arc<Core>, key: Key, vnodes: Vnodes) -> Result<(Bridge, bool)> {
     let open = || Bridge::open(core, &key, Access::Write, Follow::Stays, None);
     match open() {
         Err(ENOENT) => {}
@@ -130,11 +164,7 @@ fn open_or_create(core: &Arc<Core>, key: Key) -> Result<(Bridge, bool)> {
     let spec = Spec {
         key,
         size: vnet::SIZE as u64,
-        rights: Rights {
-            mode: mode::ALL,
-            readers: Vnodes::ALL,
-            writers: Vnodes::ALL,
-        },
+        rights: rights_of(vnodes),
         follow: Follow::Stays,
     };
     match Bridge::create(core, &spec, None) {
@@ -163,7 +193,7 @@ pub(crate) struct Seat(BridgeName);
 impl Seat {
     /// Takes that on the segment of a name. Process context. EINVAL there cannot be such a name, EBUSY it is taken.
     pub(crate) fn take(segment: &CStr) -> Result<Self> {
-        let name = bridge_name(segment)?;
+        let name = bridge_name(segment.to_str().map_err(|_| EINVAL)?)?;
         let mut taken = TAKEN.lock();
         if taken.contains(&name) {
             return Err(EBUSY);
@@ -184,10 +214,7 @@ impl Seat {
     }
 
     fn key(&self) -> Key {
-        Key {
-            scope: Scope::Global,
-            name: self.0,
-        }
+        key_of(self.0)
     }
 }
 

@@ -59,6 +59,9 @@ void adeos_netdev_poll_within(struct adeos_netdev *it, u64 delay_ns);
 void adeos_netdev_hold_soft_interrupts(void);
 void adeos_netdev_let_soft_interrupts(void);
 
+/* What is to be called with each text that is written to the parameter `segments`; NULL for nothing. */
+void adeos_parameter_listen(int (*to)(const char *text));
+
 u32 adeos_packet_length(struct sk_buff *skb);
 bool adeos_packet_piece(struct sk_buff *skb, u32 number, u8 **bytes, u32 *count);
 bool adeos_packet_offload(struct sk_buff *skb, u8 *offload);

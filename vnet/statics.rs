@@ -9,6 +9,7 @@ use crate::netdev::{
     without_soft_interrupts,
     Handle, //
 };
+use crate::rights;
 use adeos_core::{
     Core,
     Delivery, //
@@ -108,6 +109,7 @@ pub(crate) fn on_view(_core: &Core, view: &View) {
         CHANGES.store(changes.wrapping_add(2), Release);
     }
     drop(latest);
+    rights::follow();
     without_soft_interrupts(schedule);
 }
 

@@ -17,11 +17,14 @@ use device::Device;
 use kernel::prelude::*;
 use kernel::str::CString;
 use netdev::Registration;
+use parameter::Parameter;
 
 mod device;
 mod ffi;
 mod netdev;
 mod packet;
+mod parameter;
+mod rights;
 mod segment;
 mod statics;
 
@@ -39,9 +42,11 @@ module! {
     },
 }
 
-/// The loaded module. Fields go in this order: first the devices, then what tells them that there is something.
+/// The loaded module. Fields go in this order: first the devices, then what says who may be on segments, then what tells both
+/// that there is something.
 struct Vnet {
     _devices: Registration<Device>,
+    _parameter: Parameter,
     _subscription: Subscription,
     _portal: Portal,
 }
@@ -49,6 +54,7 @@ struct Vnet {
 impl kernel::Module for Vnet {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         segment::init();
+        rights::init();
         statics::init();
         let core = Core::get()?;
         let portal = Portal::take(NETWORK, "vnet", Handler::Interrupt(statics::on_portal))?;
@@ -64,6 +70,7 @@ impl kernel::Module for Vnet {
         }
         Ok(Self {
             _devices: devices,
+            _parameter: Parameter::new(),
             _subscription: subscription,
             _portal: portal,
         })

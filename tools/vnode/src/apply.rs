@@ -21,6 +21,7 @@ use crate::device::Kmb;
 use crate::failure::{Failure, Result};
 use crate::finding::Source;
 use crate::lint;
+use crate::network::wiring::Wiring;
 use crate::policy::Terms;
 use crate::say;
 use crate::settings::Settings;
@@ -31,7 +32,11 @@ pub(crate) use plan::{Action, OnDifference, Plan};
 
 /// Applies the file that the command line names.
 pub(crate) fn run(args: &ApplyArgs) -> Result<()> {
-    let Aim { vnodes, sharing } = wanted(&args.file)?;
+    let Aim {
+        vnodes,
+        sharing,
+        wiring,
+    } = wanted(&args.file)?;
     let settings = vnodes.into_iter().map(|(settings, _)| settings).collect();
     let kmb = Kmb::open()?;
     let plan = Plan::make(&kmb, settings, OnDifference::new(args.replace))?;
@@ -44,9 +49,10 @@ pub(crate) fn run(args: &ApplyArgs) -> Result<()> {
     }
 
     sharing.set_group()?;
-    let mut done = carry_out(&kmb, &plan, args);
+    wiring.allow(&kmb)?;
+    let mut done = carry_out(&kmb, &plan, args, &wiring);
     if done.is_ok() && !args.boot.no_wait {
-        done = share_consoles(&kmb, &sharing);
+        done = share_consoles(&kmb, &sharing).and_then(|()| wiring.plug(&kmb));
     }
     if args.boot.json {
         let reports: Vec<_> = Vnode::all(&kmb)?.iter().map(Vnode::report).collect();
@@ -61,6 +67,8 @@ pub(crate) struct Aim {
     pub(crate) vnodes: Vec<(Settings, Terms)>,
     /// Who may use their consoles.
     pub(crate) sharing: Sharing,
+    /// Which of them are on which segments.
+    pub(crate) wiring: Wiring,
 }
 
 /// What a file asks for; fails with all that the linter finds.
@@ -85,6 +93,7 @@ pub(crate) fn wanted(file: &Path) -> Result<Aim> {
     Ok(Aim {
         vnodes: settings.collect::<Result<_>>()?,
         sharing: Sharing::of(&cluster)?,
+        wiring: Wiring::of(&cluster),
     })
 }
 
@@ -128,7 +137,7 @@ pub(crate) fn make_way(kmb: &Kmb, plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-fn carry_out(kmb: &Kmb, plan: &Plan, args: &ApplyArgs) -> Result<()> {
+fn carry_out(kmb: &Kmb, plan: &Plan, args: &ApplyArgs, wiring: &Wiring) -> Result<()> {
     for step in plan.steps.iter().filter(|step| step.action == Action::Keep) {
         say::progress(&step.settings.name, "runs already");
     }
@@ -141,6 +150,10 @@ fn carry_out(kmb: &Kmb, plan: &Plan, args: &ApplyArgs) -> Result<()> {
             Ok(vnode) => loaded.push(vnode),
             Err(failure) => failed = tell_earlier(failed, failure),
         }
+    }
+    // Before they have got far enough to want it.
+    if let Err(failure) = wiring.allow(kmb) {
+        failed = tell_earlier(failed, failure);
     }
     if !args.boot.no_wait {
         if let Err(failure) = start::boot_all(kmb, loaded, &args.boot) {

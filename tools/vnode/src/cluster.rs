@@ -18,6 +18,7 @@ use crate::console::allow::Guests;
 use crate::failure::Result;
 use crate::finding::Finding;
 use crate::limits;
+use crate::network::wiring::Segments;
 use crate::policy::{Policy, Terms};
 use crate::settings::{self, Entry, Placement, Settings};
 use crate::size;
@@ -46,6 +47,7 @@ pub(crate) struct Wanted {
     pub(crate) restart: Option<Value<Policy>>,
     pub(crate) restart_limit: Option<Value<u32>>,
     pub(crate) console: Option<Value<Guests>>,
+    pub(crate) segments: Option<Value<Segments>>,
     /// Only the root has one.
     pub(crate) console_group: Option<Value<String>>,
     /// Keys that stand there, but wrongly: they are not missing as well.
@@ -64,7 +66,7 @@ pub(crate) struct Cluster {
 }
 
 /// Keys of a `[[vnode]]`.
-const VNODE_KEYS: [&str; 12] = [
+const VNODE_KEYS: [&str; 13] = [
     "name",
     "cpus",
     "memory",
@@ -77,6 +79,7 @@ const VNODE_KEYS: [&str; 12] = [
     "restart",
     "restart-limit",
     "console",
+    "segments",
 ];
 /// Keys of `[defaults]`: all that several vnodes can have alike.
 const DEFAULT_KEYS: [&str; 8] = [
@@ -309,6 +312,7 @@ impl Wanted {
             "restart" => self.restart = at(span, choose(text, &Policy::ALL, Policy::word)?),
             "restart-limit" => self.restart_limit = at(span, limits::parse_restarts(text)?),
             "console" => self.console = at(span, Guests::parse(text)?),
+            "segments" => self.segments = at(span, Segments::parse(text)?),
             "console-group" => self.console_group = at(span, limits::parse_group(text)?),
             _ => return Err(format!("`{key}` is no key")),
         }

@@ -6,6 +6,7 @@ mod message;
 mod netlink;
 #[cfg(test)]
 mod tests;
+pub(crate) mod wiring;
 
 use adeos_proto::vnet::PREFIX;
 use rustix::io::Errno;
@@ -34,6 +35,9 @@ pub(crate) fn run(command: &NetworkCommand) -> Result<()> {
 
 fn add(args: &NetworkAddArgs) -> Result<()> {
     let segment = args.segment.as_ref().unwrap_or(&args.name);
+    if args.if_missing && here(segment).is_some() {
+        return Ok(());
+    }
     netlink::add(&args.name, segment, args.mac).map_err(|refusal| {
         let here = match refusal.errno {
             Errno::BUSY => here(segment),
@@ -62,7 +66,7 @@ fn explain_add(name: &str, segment: &str, here: Option<&str>, refusal: &Refusal)
             }),
         Errno::ACCESS => {
             Failure::failed(format!("this vnode may not be on the segment `{segment}`"))
-                .help("`vnode network list` tells to which vnodes it is open")
+                .help("the cluster file says which vnodes may: `segments` of a [[vnode]]")
         }
         _ => refused(&format!("`{name}` cannot be made"), refusal),
     }

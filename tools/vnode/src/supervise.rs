@@ -20,6 +20,7 @@ use crate::cli::SuperviseArgs;
 use crate::console::sharing::{self, Sharing};
 use crate::device::Kmb;
 use crate::failure::{Failure, Result};
+use crate::network::wiring::Wiring;
 use crate::policy::{self, Action, Terms, Time};
 use crate::say;
 use crate::settings::{self, Settings};
@@ -31,7 +32,11 @@ use watched::Watched;
 
 /// Supervises the vnodes of the file that the command line names, until a signal comes.
 pub(crate) fn run(args: &SuperviseArgs) -> Result<()> {
-    let Aim { vnodes, sharing } = apply::wanted(&args.file)?;
+    let Aim {
+        vnodes,
+        sharing,
+        wiring,
+    } = apply::wanted(&args.file)?;
     let kmb = Kmb::open()?;
     let _only = Only::new(settings::notes()?)?;
     let inbox = inbox::open()?;
@@ -42,9 +47,11 @@ pub(crate) fn run(args: &SuperviseArgs) -> Result<()> {
         watches: Vec::new(),
         sharing,
         sharing_since: None,
+        wiring,
     };
     supervisor.watches = supervisor.plan(vnodes)?;
     supervisor.sharing.set_group()?;
+    supervisor.wiring.allow(&supervisor.kmb)?;
     supervisor.tell(&Event::Supervising {
         pid: process::id(),
         file: &args.file,
@@ -63,6 +70,8 @@ struct Supervisor<'a> {
     sharing: Sharing,
     /// Since when that has to be said: consoles that are to come are waited for.
     sharing_since: Option<Time>,
+    /// Which vnodes are on which segments.
+    wiring: Wiring,
 }
 
 /// Whether the supervisor is done.
@@ -124,6 +133,7 @@ impl Supervisor<'_> {
     /// Looks at all vnodes, and decides about those that have ended.
     fn look(&mut self) -> Result<()> {
         let all = Vnode::all(&self.kmb)?;
+        let mut has_come = false;
         for watch in &mut self.watches {
             let vnode = all.iter().find(|vnode| watch.is_called(vnode.name()));
             let before = watch.ready();
@@ -131,7 +141,11 @@ impl Supervisor<'_> {
             if watch.ready() != before {
                 // Its console is another one, and those of others know it by its number.
                 self.sharing_since = Some(now());
+                has_come = true;
             }
+        }
+        if has_come {
+            self.wire();
         }
         Ok(())
     }
@@ -154,12 +168,25 @@ impl Supervisor<'_> {
         self.sharing_since = None;
     }
 
+    /// Says who may be on segments, and makes the devices that are missing there. What fails is no reason to leave the vnodes
+    /// alone.
+    fn wire(&self) {
+        let wired = self.wiring.allow(&self.kmb);
+        if let Err(failure) = wired.and_then(|()| self.wiring.plug(&self.kmb)) {
+            say::failure(&failure);
+        }
+    }
+
     /// Starts the first vnode that is due; whether there was one.
     fn start_one(&mut self) -> Result<bool> {
         let now = now();
         for watch in self.watches.iter_mut().filter(|watch| !watch.is_held) {
             if let Action::Start(ended) = watch.restarts.on(now, policy::Event::Tick) {
                 watch.start(&self.kmb, ended, self.form);
+                // Before it has got far enough to want it.
+                if let Err(failure) = self.wiring.allow(&self.kmb) {
+                    say::failure(&failure);
+                }
                 return Ok(true);
             }
         }
@@ -215,7 +242,11 @@ impl Supervisor<'_> {
     }
 
     fn read_anew(&mut self) -> Result<()> {
-        let Aim { vnodes, sharing } = apply::wanted(&self.args.file)?;
+        let Aim {
+            vnodes,
+            sharing,
+            wiring,
+        } = apply::wanted(&self.args.file)?;
         let (known, new): (Vec<_>, Vec<_>) = vnodes.into_iter().partition(|(settings, _)| {
             self.watches
                 .iter()
@@ -224,6 +255,7 @@ impl Supervisor<'_> {
         // This is what may fail, so it comes before anything is changed.
         let new = self.plan(new)?;
         sharing.set_group()?;
+        wiring.allow(&self.kmb)?;
 
         let form = self.form;
         self.watches.retain(|watch| {
@@ -247,6 +279,8 @@ impl Supervisor<'_> {
         self.watches.extend(new);
         self.sharing = sharing;
         self.sharing_since = Some(now());
+        self.wiring = wiring;
+        self.wire();
         Ok(())
     }
 

@@ -44,6 +44,9 @@ pub(crate) struct NetworkAddArgs {
     /// Address of the device, like 02:00:00:00:00:01 [default: one made of the segment and the vnode's number]
     #[arg(long, value_name = "ADDRESS", value_parser = limits::parse_mac)]
     pub(crate) mac: Option<[u8; 6]>,
+    /// Do nothing if this vnode has a device on the segment already, whatever it is called
+    #[arg(long)]
+    pub(crate) if_missing: bool,
 }
 
 /// Options of `network remove`.

@@ -251,6 +251,27 @@ fn consoles_are_for_a_group_of_the_root() {
 }
 
 #[test]
+fn segments_are_named_once_each() {
+    for good in ["storage", "storage,web"] {
+        let text = with("\"1\"", &format!("\"1\"\nsegments = \"{good}\""));
+        assert!(findings(&text).is_empty(), "{good}: {:?}", findings(&text));
+    }
+    for bad in ["", "web,web", "-web", "a b", "a-name-too-long-for-a-device"] {
+        let text = with("\"1\"", &format!("\"1\"\nsegments = \"{bad}\""));
+        assert_eq!(codes(&text), ["segments"], "{bad}");
+        assert_eq!(underlined(&text), [format!("\"{bad}\"")]);
+    }
+    let text = with("\"1\"", "\"1\"\nsegment = \"web\"");
+    assert_eq!(codes(&text), ["unknown-key"]);
+    assert_eq!(
+        findings(&text)[0].help.as_deref(),
+        Some("did you mean `segments`?")
+    );
+    let text = with("[defaults]", "[defaults]\nsegments = \"web\"");
+    assert_eq!(codes(&text), ["misplaced-key"]);
+}
+
+#[test]
 fn a_number_without_quotes_is_told_how_to_be_written() {
     let found = findings(&with("cpus = \"1\"", "cpus = 1"));
     assert_eq!(found.len(), 1, "{found:?}");
