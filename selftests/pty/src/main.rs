@@ -3,6 +3,9 @@
 //! Runs a command at a terminal of its own, and types what a script says, as a person would.
 //!
 //! `pty [--timeout SECONDS] [--size ROWSxCOLUMNS] [--log FILE] COMMAND [ARGUMENT...] <SCRIPT`
+//! `pty --at DEVICE [--timeout SECONDS] [--log FILE] COMMAND [ARGUMENT...] <SCRIPT`
+//!
+//! With `--at` the person sits at the other end of a line, which is that device; the command opens its own end.
 //!
 //! A line of the script is one of these; `\r \n \t \e \\` and `\xHH` stand for bytes.
 //!
@@ -10,10 +13,12 @@
 //! |------|-|
 //! | `send TEXT` | types it |
 //! | `expect TEXT` | waits until the terminal shows it, after what was expected before |
+//! | `quiet MS TEXT` | waits for so long, and fails if the terminal shows it meanwhile, after what was expected before |
 //! | `size ROWS COLUMNS` | makes the window another size |
 //! | `drain BYTES` | waits for so many bytes, and tells how many nanoseconds they took after the first 64 KiB |
 //! | `bounce COUNT [CONSOLE]` | types a byte so often, and waits each time until a program has said it again, at the terminal or at another console; tells how many nanoseconds each took |
 //! | `attach COUNT CONSOLE` | so often opens a console, types, waits until that is said again, and closes it |
+//! | `ask r\|w CONSOLE REQUEST RECORD ANSWER` | opens a console for reading only, or for both, sends a request to it, and wants that answer: an errno, or 0. The record is numbers of 32 bits with commas between, and zeros after them; or `nowhere` |
 //! | `pause MS` | lets a program come to where it waits |
 //! | `close` | the terminal goes away |
 //! | `wait` | waits until the command has ended |
@@ -22,8 +27,9 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitCode};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
@@ -32,6 +38,9 @@ use rustix::termios::{tcsetwinsize, Winsize};
 
 /// Longest piece of what came that an error shows.
 const SHOWN: usize = 2000;
+
+/// Bytes for a record of a request; there is none that is longer.
+const RECORD: usize = 128;
 
 /// Bytes that are typed before the time of others is taken.
 const WARM: u32 = 16;
@@ -63,6 +72,7 @@ struct Options {
     timeout: Duration,
     size: (u16, u16),
     log: Option<String>,
+    at: Option<String>,
     command: Vec<String>,
 }
 
@@ -72,6 +82,7 @@ impl Options {
             timeout: Duration::from_secs(10),
             size: (24, 80),
             log: None,
+            at: None,
             command: Vec::new(),
         };
         while let Some(word) = words.next() {
@@ -84,6 +95,7 @@ impl Options {
                     options.size = (rows.parse()?, columns.parse()?);
                 }
                 "--log" => options.log = Some(value()?),
+                "--at" => options.at = Some(value()?),
                 _ => {
                     options.command.push(word);
                     options.command.extend(words.by_ref());
@@ -95,6 +107,30 @@ impl Options {
         }
         Ok(options)
     }
+}
+
+/// Makes a terminal for a command; the other end of it.
+fn make((rows, columns): (u16, u16), command: &mut Command) -> Result<File, Error> {
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+    grantpt(&master)?;
+    unlockpt(&master)?;
+    let name = ptsname(&master, Vec::new())?.into_string()?;
+    let master = File::from(master);
+    resize(&master, rows, columns)?;
+    let end = open(&name)?;
+    command
+        .stdin(end.try_clone()?)
+        .stdout(end.try_clone()?)
+        .stderr(end);
+    // SAFETY: Between fork and exec only system calls are made.
+    unsafe {
+        command.pre_exec(|| {
+            rustix::process::setsid()?;
+            rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?;
+            Ok(())
+        });
+    }
+    Ok(master)
 }
 
 /// A terminal, and the command that runs at it.
@@ -109,34 +145,22 @@ struct Terminal {
 
 impl Terminal {
     fn start(options: &Options) -> Result<Self, Error> {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
-        grantpt(&master)?;
-        unlockpt(&master)?;
-        let name = ptsname(&master, Vec::new())?.into_string()?;
-        let (rows, columns) = options.size;
-        resize(&File::from(master.try_clone()?), rows, columns)?;
-        let open = || File::options().read(true).write(true).open(&name);
         let (program, arguments) = options.command.split_first().ok_or("no command")?;
         let mut command = Command::new(program);
-        command
-            .args(arguments)
-            .stdin(open()?)
-            .stdout(open()?)
-            .stderr(open()?);
-        // SAFETY: Between fork and exec only system calls are made.
-        unsafe {
-            command.pre_exec(|| {
-                rustix::process::setsid()?;
-                rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?;
-                Ok(())
-            });
-        }
+        command.args(arguments);
+        let master = match &options.at {
+            Some(path) => {
+                command.stdin(Stdio::null());
+                open(path)?
+            }
+            None => make(options.size, &mut command)?,
+        };
         let log = match &options.log {
             Some(path) => Some(File::create(path)?),
             None => None,
         };
         Ok(Self {
-            master: Some(master.into()),
+            master: Some(master),
             child: command.spawn()?,
             timeout: options.timeout,
             log,
@@ -150,6 +174,11 @@ impl Terminal {
             "" | "#" => Ok(()),
             "send" => self.send(&unescape(rest)?),
             "expect" => self.expect(&unescape(rest)?),
+            "quiet" => {
+                let (time, text) = rest.split_once(' ').ok_or("quiet wants a time")?;
+                self.quiet(Duration::from_millis(time.parse()?), &unescape(text)?)
+            }
+            "ask" => ask(rest),
             "size" => {
                 let (rows, columns) = rest.split_once(' ').ok_or("size wants two numbers")?;
                 let master = self.master.as_ref().ok_or("it is closed")?;
@@ -196,6 +225,20 @@ impl Terminal {
                 let came = self.came.get(from..).unwrap_or_default();
                 return Err(format!("did not come, but: {}", came.escape_ascii()).into());
             }
+        }
+    }
+
+    /// Fails when something comes that was not to.
+    fn quiet(&mut self, time: Duration, unwanted: &[u8]) -> Result<(), Error> {
+        let end = Instant::now() + time;
+        while Instant::now() < end && self.take(end)? {}
+        let is_there = self
+            .came
+            .windows(unwanted.len())
+            .any(|piece| piece == unwanted);
+        match is_there {
+            true => Err(format!("came: {}", self.came.escape_ascii()).into()),
+            false => Ok(()),
         }
     }
 
@@ -327,6 +370,37 @@ fn attach(count: u32, path: &str, timeout: Duration) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Sends a request to a console, and looks at the answer.
+fn ask(rest: &str) -> Result<(), Error> {
+    let words: Vec<_> = rest.split(' ').collect();
+    let [mode, path, request, record, answer] = words.as_slice() else {
+        return Err("ask wants five words".into());
+    };
+    let file = File::options().read(true).write(*mode == "w").open(path);
+    let file = file.map_err(|error| format!("{path}: {error}"))?;
+    let request = u32::from_str_radix(request.trim_start_matches("0x"), 16)?;
+    let mut bytes = [0; RECORD];
+    let mut address = bytes.as_mut_ptr();
+    match *record {
+        "nowhere" => address = std::ptr::without_provenance_mut(1),
+        numbers => {
+            for (place, number) in bytes.chunks_exact_mut(4).zip(numbers.split(',')) {
+                place.copy_from_slice(&number.parse::<u32>()?.to_le_bytes());
+            }
+        }
+    }
+    // SAFETY: There is room for every record where there is one, and nowhere the kernel writes nothing.
+    let status = unsafe { libc::ioctl(file.as_raw_fd(), request.into(), address) };
+    let came = match status {
+        -1 => io::Error::last_os_error().raw_os_error().unwrap_or(0),
+        _ => 0,
+    };
+    match came == answer.parse::<i32>()? {
+        true => Ok(()),
+        false => Err(format!("the answer is {came}").into()),
+    }
 }
 
 fn resize(master: &File, rows: u16, columns: u16) -> Result<(), Error> {
