@@ -159,6 +159,88 @@ wait
 END
 }
 
+# asks MODE ANSWER: requests to the console of one, as `ask` of selftests/pty has them, from standard input: all get
+# that answer.
+asks() {
+    sed "s|\(.*\)|ask $1 /dev/vcons/one \1 $2|" | pty sleep 1000
+}
+
+# What a request has to be, and of which file (docs/vcons.md, 7.1).
+requests_are_looked_at() {
+    zeros=$(printf '0,%.0s' 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22)
+    check 'good ones are carried out' asks w 0 <<'END'
+0xc070ad30 112
+0xc008ad31 8
+0xc008ad33 8
+0xc008ad33 8,1
+END
+    check 'and one of them for who only reads' asks r 0 <<'END'
+0xc070ad30 112
+END
+    check 'records of another size are refused' asks w 22 <<'END'
+0xc070ad30 0
+0xc070ad30 111
+0xc070ad30 113
+0xc008ad31 0
+0xc008ad31 9
+0xc008ad32 7
+0xc008ad33 12
+0xc018ad34 23,1
+0xc010ad35 20
+END
+    check 'so is what has to be 0 and is not' asks w 22 <<END
+0xc070ad30 112,${zeros}0,1
+0xc070ad30 112,${zeros}0,0,0,0,2147483648
+0xc018ad34 24,1,0,0,1
+0xc018ad34 24,1,0,0,0,1
+0xc010ad35 16,0,0,1
+END
+    check 'and a number that means nothing' asks w 22 <<'END'
+0xc008ad31 8,2
+0xc008ad33 8,2
+0xc018ad34 24,0
+0xc018ad34 24,4
+0xc010ad35 16,65536
+0xc010ad35 16,0,65536
+END
+    check 'a record that is not there cannot be read' asks w 14 <<'END'
+0xc070ad30 nowhere
+0xc008ad31 nowhere
+0xc008ad32 nowhere
+0xc008ad33 nowhere
+0xc018ad34 nowhere
+0xc010ad35 nowhere
+END
+    check 'who only reads asks for no more' asks r 9 <<'END'
+0xc008ad31 8
+0xc008ad32 8
+0xc008ad33 8,1
+0xc018ad34 24,1
+END
+    check 'who does not have the keyboard does nothing with it' asks w 37 <<'END'
+0xc008ad32 8
+0xc018ad34 24,1
+0xc018ad34 24,2
+0xc018ad34 24,3
+END
+    check 'other requests are none' asks w 25 <<'END'
+0xc008ad36 8
+0xc070ad31 112
+0xc030ad05 48
+END
+    check 'a vnode that may type does not say who may' on three pty sleep 1000 <<'END'
+ask w /dev/vcons/one 0xc010ad35 16 1
+END
+    check 'one that may look does no more' on two pty sleep 1000 <<'END'
+ask w /dev/vcons/one 0xc070ad30 112 0
+ask w /dev/vcons/one 0xc008ad31 8 13
+ask w /dev/vcons/one 0xc008ad31 8,1 13
+ask w /dev/vcons/one 0xc008ad33 8,1 13
+END
+    check 'and so all is as it was' reads two one
+    is "$(dmesg | complaints)" '' 'to the kernel as well'
+}
+
 # may NUMBER RIGHT NAME: whether that vnode is among the readers or writers of a console.
 may() {
     vnode bridge show "$(number "$3")/vcons" --json | tr -d ' \n' | sed -n "s/.*\"$2\":\[\([0-9,]*\)\].*/,\1,/p" | grep -q ",$1,"
@@ -226,6 +308,7 @@ has_nothing_of_two() {
 a_file_says_who_may
 a_group_may
 privileges_are_wanted
+requests_are_looked_at
 a_number_goes_to_another
 a_supervisor_says_it_again
 sound one three

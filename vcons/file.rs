@@ -148,7 +148,10 @@ impl ConsoleFile {
 
     #[inline(never)]
     fn status(&self, arg: usize) -> Result {
-        user::read_record::<{ abi::Console::SIZE }>(arg)?;
+        let record = abi::Console::from_bytes(&user::read_record(arg)?);
+        if record.reserved != [0; 2] {
+            return Err(EINVAL);
+        }
         let place = self.shown.place();
         let holder = Holder::read(place.window());
         let rights = place.bridge().entry()?.rights;
