@@ -83,7 +83,7 @@ expect a~b\r\na~b\r\n
 send ~.
 wait
 END
-    check 'who comes later finds what was left' types one <<'END'
+    check 'who comes later, and calls it by its number, finds what was left' types 1 <<'END'
 expect ~. leaves
 send \r
 expect #
@@ -117,6 +117,10 @@ others_look() {
 expect /root #
 END
     check 'the log has what was shown' grep -q '/root #' /tmp/log
+    is "$(vnode console 1 --terminal --lines 3)" "$(vnode console one --terminal --lines 3)" 'a number does for a name'
+    is "$(vnode console 0 --terminal)" "$(vnode console root --terminal)" "for the root's as well"
+    refuses 'no console here' 'but none that no vnode has' vnode console 9 --terminal
+    echo 'a word of the root' >/dev/vcons0
     vnode console --all >/tmp/all
     check 'all consoles are printed side by side' grep -q '^one| .*Linux version' /tmp/all
     # Whose terminal goes away hangs up, whatever is being shown there.

@@ -108,17 +108,19 @@ pub(crate) fn run(args: &ConsoleArgs) -> Result<()> {
     let Some(name) = &args.name else {
         return all::run(args.follow);
     };
+    let node_name = node_name(name);
+    let node_name = node_name.as_str();
     if let Some(guests) = &args.allow {
-        return allow::run(name, guests);
+        return allow::run(node_name, guests);
     }
     let at_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
     let sits_down = at_terminal && !args.follow && args.lines.is_none();
     if args.terminal {
-        return show_terminal(args, name);
+        return show_terminal(args, node_name);
     }
-    if (sits_down || args.no_input || args.steal) && node::exists(name) {
+    if (sits_down || args.no_input || args.steal || args.hang_up) && node::exists(node_name) {
         return attach::run(&attach::Seat {
-            name,
+            name: node_name,
             only_looks: args.no_input,
             steals: args.steal,
             lines: args.lines.unwrap_or(BEFORE),
@@ -127,9 +129,21 @@ pub(crate) fn run(args: &ConsoleArgs) -> Result<()> {
     }
     if args.no_input || args.steal || args.log.is_some() {
         // Nothing that /dev/kmb has can do that: this says why there is no device.
-        Node::open(name, Wish::Look)?;
+        Node::open(node_name, Wish::Look)?;
     }
     show(args, name)
+}
+
+/// The name under which a console is in `/dev/vcons`, of a name or a number; names go first.
+fn node_name(name: &str) -> String {
+    let Some(number) = vnode::number(name).filter(|_| !node::exists(name)) else {
+        return name.to_owned();
+    };
+    // Only the root can ask what vnodes are called; elsewhere there are consoles and no more.
+    let all = Kmb::open().and_then(|kmb| Vnode::all(&kmb));
+    let is_name = all.is_ok_and(|all| all.iter().any(|vnode| vnode.name() == name));
+    let node = (!is_name).then(|| node::of_vnode(number)).flatten();
+    node.unwrap_or_else(|| name.to_owned())
 }
 
 /// Shows what a vnode's terminal has shown.

@@ -42,6 +42,15 @@ pub(crate) fn exists(name: &str) -> bool {
     !name.contains('/') && path(name).exists()
 }
 
+/// The name of the console of the vnode with a number.
+pub(crate) fn of_vnode(number: u32) -> Option<String> {
+    let is_of = |name: &String| {
+        let status = Node::open(name, Wish::Look).and_then(|node| node.status());
+        status.is_ok_and(|status| status.vnode == number)
+    };
+    names().into_iter().find(is_of)
+}
+
 /// Whether all that there are, and there are some, are a group's.
 pub(crate) fn are_of(group: u32) -> bool {
     let names = names();
