@@ -306,13 +306,24 @@ END
     wait $typing
     is "$? $(cat /tmp/typed)" '0 ' 'and was told how to take it'
     exec 3<&-
-    check 'then anybody can type again' types one <<'END'
+    check 'then anybody can type again, and hang up' pty --timeout $((15 * slow)) vnode console one --hang-up <<'END'
 expect ~. leaves
 send echo at last\r
 expect \nat last
 send ~.
 wait
 END
+    check 'as the vnode hears' eventually 10 shows_late one 'one login: $'
+    check 'and whoever goes on to the next one as well' pty --timeout $((15 * slow)) vnode console one --hang-up <<'END'
+expect ~. leaves
+send root\r
+expect /root #
+send ~n
+expect ~. leaves
+send ~.
+wait
+END
+    check 'hangs up' eventually 10 shows_late one 'one login: $'
     is "$(keeps keyboard 1)" -1 'at last nobody has it'
     kill $idle
 }
@@ -433,6 +444,7 @@ close
 pause 500
 END
     check 'and ends its line' eventually 10 no_line
+    check 'and the vnode asks who comes' eventually 10 shows_late one 'one login: $'
     is "$(keeps keyboard 1)" -1 'nobody has the keyboard then'
 }
 

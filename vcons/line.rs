@@ -99,6 +99,8 @@ pub(crate) struct ConsoleLine {
     work: Mutex<Work>,
     /// Whether the person has left, or the terminal hung up.
     is_over: Atomic<u32>,
+    /// Whether the terminal hung up.
+    is_hung_up: Atomic<u32>,
     #[pin]
     waiting: Mutex<()>,
     #[pin]
@@ -127,6 +129,7 @@ impl Line for ConsoleLine {
                 input <- kernel::new_mutex!(KVec::new(), "vcons:input"),
                 work <- kernel::new_mutex!(work, "vcons:line"),
                 is_over: Atomic::new(0),
+                is_hung_up: Atomic::new(0),
                 waiting <- kernel::new_mutex!((), "vcons:line_waiting"),
                 over <- kernel::new_condvar!("vcons:line_over"),
                 thread <- kernel::new_mutex!(None, "vcons:line_thread"),
@@ -148,7 +151,11 @@ impl Line for ConsoleLine {
         self.end();
         let thread = self.thread.lock().take();
         drop(thread);
-        self.leave_front(&mut self.work.lock());
+        let mut work = self.work.lock();
+        if self.is_hung_up.load(Acquire) != 0 {
+            Self::pass_on_hang_up(&work);
+        }
+        self.leave_front(&mut work);
     }
 
     fn wait(&self) -> Result {
@@ -176,6 +183,7 @@ impl Line for ConsoleLine {
     }
 
     fn hang_up(&self) {
+        self.is_hung_up.store(1, Release);
         self.end();
     }
 }
@@ -207,6 +215,14 @@ impl ConsoleLine {
             work,
             fmt!("~n goes on to the next one, ~. leaves, ~? tells more"),
         )
+    }
+
+    /// Whoever types next is not to find what the person has left open.
+    fn pass_on_hang_up(work: &Work) {
+        if let Some(front) = &work.front {
+            // Who does not type has nothing open there.
+            let _ = front.shown.signal(front.file, Signal::HangUp);
+        }
     }
 
     fn leave_front(&self, work: &mut Work) {

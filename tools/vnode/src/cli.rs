@@ -345,7 +345,9 @@ shown, and what is typed goes there. At the beginning of a line
   ~l  lists the consoles     ~~  types one ~
   ~?  tells this
 
-Any number of people look at a console, one of them types. Otherwise, and with --follow or
+Any number of people look at a console, one of them types. When the terminal of that one goes away
+the vnode's programs are told, as by a telephone line that hangs up; with --hang-up also when it
+is left. Otherwise, and with --follow or
 --lines, it is printed: all that the vnode's kernel has said since its first message, also when it
 is dead; with --terminal what its programs have said as well.";
 
@@ -379,6 +381,10 @@ pub(crate) struct ConsoleArgs {
     /// Take the keyboard from whoever has it
     #[arg(short, long, conflicts_with = "follow")]
     pub(crate) steal: bool,
+    /// Hang up when leaving, or going on to the next console: a shell that was logged in there ends.
+    /// A terminal that goes away hangs up in any case
+    #[arg(long, conflicts_with_all = ["all", "on", "follow", "terminal", "no_input", "allow"])]
+    pub(crate) hang_up: bool,
     /// Say which other vnodes may look at this console, and with `:w` type: `two,three:w`, or `none`
     #[arg(long, value_name = "VNODES", value_parser = crate::console::allow::Guests::parse,
           conflicts_with_all = ["all", "on", "follow", "lines", "raw", "terminal", "no_input", "steal", "log"])]

@@ -123,11 +123,12 @@ pub(crate) fn run(args: &ConsoleArgs) -> Result<()> {
             name: node_name,
             only_looks: args.no_input,
             steals: args.steal,
+            hangs_up: args.hang_up,
             lines: args.lines.unwrap_or(BEFORE),
             log: args.log.as_deref(),
         });
     }
-    if args.no_input || args.steal || args.log.is_some() {
+    if args.no_input || args.steal || args.hang_up || args.log.is_some() {
         // Nothing that /dev/kmb has can do that: this says why there is no device.
         Node::open(node_name, Wish::Look)?;
     }

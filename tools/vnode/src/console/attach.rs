@@ -31,6 +31,8 @@ pub(crate) struct Seat<'a> {
     pub(crate) only_looks: bool,
     /// Whether to take the keyboard from whoever has it.
     pub(crate) steals: bool,
+    /// Whether who leaves a console hangs up there.
+    pub(crate) hangs_up: bool,
     /// How many lines of what was said before are shown.
     pub(crate) lines: usize,
     /// A file that gets all that is shown as well.
@@ -77,6 +79,7 @@ pub(crate) fn run(seat: &Seat<'_>) -> Result<()> {
             node: Node::open(&name, wish)?,
             name: &name,
             types: !seat.only_looks,
+            hangs_up: seat.hangs_up,
             signals: &signals,
             log: log.as_mut(),
             waiting: Vec::new(),
@@ -145,6 +148,7 @@ struct Session<'a> {
     node: Node,
     name: &'a str,
     types: bool,
+    hangs_up: bool,
     signals: &'a Signals,
     log: Option<&'a mut File>,
     /// What was typed and has not gone yet.
@@ -192,7 +196,7 @@ impl Session<'_> {
                 return Ok(End::Over);
             }
             if self.is_gone {
-                return Ok(self.hang_up());
+                return Ok(self.end(End::HungUp));
             }
             if console.contains(PollFlags::OUT) {
                 self.send()?;
@@ -202,7 +206,7 @@ impl Session<'_> {
                 self.resize();
             }
             if !ended.is_empty() {
-                return Ok(self.hang_up());
+                return Ok(self.end(End::HungUp));
             }
             if !typed.is_empty() {
                 if let Some(end) = self.type_on(&mut escape)? {
@@ -290,11 +294,11 @@ impl Session<'_> {
         let mut piece = [0; PIECE];
         let count = match io::stdin().lock().read(&mut piece) {
             // The terminal has gone.
-            Ok(0) => return Ok(Some(self.hang_up())),
+            Ok(0) => return Ok(Some(self.end(End::HungUp))),
             Ok(count) => count,
             Err(error) if is_later(&error) => return Ok(None),
             Err(error) if Errno::from_io_error(&error) == Some(Errno::IO) => {
-                return Ok(Some(self.hang_up()));
+                return Ok(Some(self.end(End::HungUp)));
             }
             Err(error) => return Err(error).context(|| "standard input".into()),
         };
@@ -315,16 +319,19 @@ impl Session<'_> {
         Ok(None)
     }
 
-    /// The vnode's programs are to know that nobody sits there any more; unless somebody else types.
-    fn hang_up(&self) -> End {
-        let _ = self.node.hang_up();
-        End::HungUp
+    /// Ends it. The vnode's programs may have to know that nobody sits there any more.
+    fn end(&self, end: End) -> End {
+        if self.hangs_up || matches!(end, End::HungUp) {
+            // Unless somebody else types there.
+            let _ = self.node.hang_up();
+        }
+        end
     }
 
     fn obey(&mut self, command: Command) -> Result<Option<End>> {
         match command {
-            Command::Leave => return Ok(Some(End::Left)),
-            Command::Next => return Ok(Some(End::Next)),
+            Command::Leave => return Ok(Some(self.end(End::Left))),
+            Command::Next => return Ok(Some(self.end(End::Next))),
             Command::Break => {
                 if let Err(error) = self.node.send_break() {
                     self.has_told = false;
