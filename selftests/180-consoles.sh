@@ -12,6 +12,8 @@
 
 modules=/lib/modules/$(uname -r)/adeos
 flood=$((8 << 20))
+# What readers stall by.
+seed=$(od -An -tu4 -N4 /dev/urandom | tr -d ' ')
 
 # said NAME: all that the console of a vnode holds, as a file has it.
 said() {
@@ -122,7 +124,19 @@ END
     refuses 'no console here' 'but none that no vnode has' vnode console 9 --terminal
     echo 'a word of the root' >/dev/vcons0
     vnode console --all >/tmp/all
-    check 'all consoles are printed side by side' grep -q '^one| .*Linux version' /tmp/all
+    for line in 'one| .*Linux version' 'root| a word of the root'; do
+        check "all consoles are printed side by side: $line" grep -q "^$line" /tmp/all
+    done
+    is "$(grep -cvE '^(one|root)\| ' /tmp/all)" 0 'each line with its name'
+    vnode console --all --follow >/tmp/all &
+    following=$!
+    check 'and so they are from then on' eventually 5 grep -q '^root| a word of the root' /tmp/all
+    echo 'one more' >/dev/vcons0
+    on one sh -c 'echo "and one" >/dev/vcons0'
+    for line in 'root| one more' 'one| .*and one'; do
+        check "as they go on: $line" eventually 5 grep -q "^$line" /tmp/all
+    done
+    kill $following
     # Whose terminal goes away hangs up, whatever is being shown there.
     check 'a terminal goes away' types one <<'END'
 expect ~. leaves
@@ -148,9 +162,8 @@ windows_have_sizes() {
     check 'what was stopped by XOFF goes on by XON, and knows the size of its window' types one --size 30x90 <<'END'
 expect ~. leaves
 send stty size\r
-pause 500
+quiet 500 30 90
 send \x11
-send stty size\r
 expect 30 90
 size 41 121
 expect #
@@ -186,7 +199,35 @@ END
 Asecond" 'and writes what was typed'
 }
 
-# hash FILE: of its bytes.
+# stalls COUNT MOST: by the seed, so often: how many blocks are read, MOST at most, and how long nothing is then.
+stalls() {
+    awk -v seed="$seed" -v count="$1" -v most="$2" 'BEGIN {
+        srand(seed)
+        while (count-- > 0) printf "%d 0.%03d\n", 1 + rand() * most, rand() * 400
+    }'
+}
+
+# stalling PLAN: copies standard input to standard output, and stalls as that says.
+stalling() {
+    while read -r blocks pause <&4; do
+        dd bs=4k count="$blocks" 2>/tmp/dd
+        sleep "$pause"
+    done 4<"$1"
+    exec cat
+}
+
+# has_come FILE: it has what is said last.
+has_come() {
+    [ "$(tail -c ${#end} "$1")" = "$end" ]
+}
+end='the end'
+
+# flooded FILE: the hash of what was said before that.
+flooded() {
+    tail -c $((flood + ${#end})) "$1" | head -c $flood | hash
+}
+
+# hash [FILE]: of its bytes.
 hash() {
     sha256sum "$@" | cut -d ' ' -f 1
 }
@@ -204,43 +245,42 @@ no_getty() {
 
 # Whatever the reader does, nothing of what programs write gets lost (VC-10, VC-13, VC-14).
 a_flood_comes_out_whole() {
+    remark "seed $seed"
     check 'the terminal is free' no_getty one
     on one sh -c "head -c $flood /dev/urandom >/tmp/flood; stty -F /dev/vcons0 raw -echo"
-    exec 3<>/dev/vcons/one
-    # What was there before; the file then holds the console.
-    timeout 2 cat <&3 >/tmp/before
-    on one sh -c 'cat /tmp/flood >/dev/vcons0' &
+    # Both hold the console from here on, and begin with what was there before.
+    exec 3<>/dev/vcons/one 5<>/dev/vcons/one
+    on one sh -c "cat /tmp/flood >/dev/vcons0; printf '$end' >/dev/vcons0" &
     writing=$!
-    stalls=$((5 + $(date +%s) % 5))
-    remark "the reader stalls $stalls times"
-    {
-        while [ $stalls -gt 0 ]; do
-            dd bs=4k count=$((stalls * 20)) 2>/tmp/dd
-            sleep 0.$stalls
-            stalls=$((stalls - 1))
-        done
-        cat
-    } <&3 >/tmp/out &
+    stalls 8 150 >/tmp/plan
+    stalls 12 100 >/tmp/other_plan
+    stalling /tmp/plan <&3 >/tmp/out &
     reading=$!
+    stalling /tmp/other_plan <&5 >/tmp/other_out &
+    other=$!
     wait $writing
     is $? 0 'VC-10: a program writes 8 MiB'
-    check 'they all arrive' eventually 20 has_size /tmp/out $flood
-    kill $reading
-    exec 3<&-
-    is "$(hash /tmp/out)" "$(on one sha256sum /tmp/flood | cut -d ' ' -f 1)" 'as they were written'
-    is "$(keeps dropped 1)" 0 'and none was dropped'
-}
-
-has_size() {
-    [ "$(stat -c %s "$1")" = "$2" ]
+    written=$(on one sha256sum /tmp/flood | cut -d ' ' -f 1)
+    for out in out other_out; do
+        check 'whoever reads comes to the end of them' eventually 20 has_come /tmp/$out
+        is "$(flooded /tmp/$out)" "$written" 'and has all, as they were written'
+    done
+    kill $reading $other
+    exec 3<&- 5<&-
+    is "$(keeps dropped 1)" 0 'none was dropped'
 }
 
 # And nothing of what is typed (VC-32).
 a_flood_goes_in_whole() {
     head -c $flood /dev/urandom >/tmp/in
+    stalls 8 200 >/tmp/plan
+    stalled=$(awk '{ sum += $1 } END { print sum * 1024 }' /tmp/plan)
     on one sh -c "exec 3</dev/vcons0; stty -F /dev/vcons0 raw -echo
-        { dd bs=1k count=100 iflag=fullblock; sleep 1; dd bs=3k count=50 iflag=fullblock; sleep 0.5
-          head -c $((flood - 250 * 1024)); } <&3 2>/tmp/dd | sha256sum" >/tmp/hash &
+        { while read -r blocks pause; do
+              dd bs=1k count=\$blocks iflag=fullblock <&3
+              sleep \$pause
+          done
+          head -c $((flood - stalled)) <&3; } 2>/tmp/dd | sha256sum" </tmp/plan >/tmp/hash &
     reading=$!
     check 'somebody listens' eventually 10 listens one
     check 'VC-32: 8 MiB are typed' timeout $((60 * slow)) cp /tmp/in /dev/vcons/one
@@ -365,10 +405,43 @@ others_need_leave() {
     check 'it may look' vnode console one --allow two
     check 'then it has it' eventually 5 on two test -c /dev/vcons/one
     check 'and reads it' on two sh -c 'vnode console one --terminal | grep -q "one login:"'
+    on two vnode console one --terminal --follow >/tmp/followed &
+    following=$!
+    check 'it follows it' eventually 10 grep -q 'one login:' /tmp/followed
+    on one sh -c 'echo "nobody calls who only looks" >/dev/vcons0'
+    check 'VC-22: and sees by itself what is new' eventually 5 grep -q 'nobody calls' /tmp/followed
+    kill $following
     refuses 'ermission denied' 'but does not type' on two sh -c 'echo >/dev/vcons/one'
     check 'it may type' vnode console one --allow two:w
     check 'then it does' eventually 5 on two sh -c 'printf "root\n" >/dev/vcons/one'
-    check 'and is heard' eventually 10 shows_late one '/root # '
+    check 'VC-37: and is heard' eventually 10 shows_late one '/root # '
+    check 'somebody sits down there, by number' on two pty --timeout $((15 * slow)) vnode console 1 <<'END'
+expect ~. leaves
+send echo $((50 + 1))\r
+expect \n51
+send ~.
+wait
+END
+    exec 3<>/dev/vcons/one
+    echo >&3
+    on two pty --timeout $((15 * slow)) vnode console one <<'END' >/tmp/typed 2>&1 &
+expect the root types here; ~t takes the keyboard
+send ~t
+expect ~. leaves
+send echo of two\r
+expect \nof two
+expect go on
+send ~.
+wait
+END
+    typing=$!
+    check 'and takes the keyboard by force' eventually 10 shows one '^of two$'
+    is "$(keeps keyboard 1)" "$(field two id)" 'from then on it has it'
+    refuses 'busy' 'and the root has lost it' sh -c 'echo no >&3'
+    on one sh -c 'echo go on >/dev/vcons0'
+    wait $typing
+    is "$? $(cat /tmp/typed)" '0 ' 'until it leaves'
+    exec 3<&-
     check "the root's console can be shown as well" vnode console root --allow one:w
     check 'where it is allowed' eventually 5 on one test -c /dev/vcons/root
     cat /dev/vcons0 >/tmp/heard &

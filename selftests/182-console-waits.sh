@@ -125,6 +125,85 @@ waits_end_by_themselves() {
     exec 3<&-
 }
 
+# has_come NAME FILE: that of the root, or of a vnode, has what is said last.
+has_come() {
+    case $1 in
+    root) tail -c 7 "$2" ;;
+    *) on "$1" tail -c 7 "$2" ;;
+    esac | grep -q 'the end'
+}
+
+# slowly: copies standard input to standard output, the first part of it a little at a time.
+slowly() {
+    for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+        dd bs=64k count=1
+        sleep 0.1
+    done
+    exec cat
+}
+
+# Viewers in two kernels hold the output: each gets all of it, though one of them is slow (VC-10, VC-13).
+all_viewers_get_all() {
+    count=3000000
+    on one sh -c "head -c $count /dev/urandom >/tmp/flood"
+    # They hold it from the moment that they open it.
+    slowly <>/dev/vcons/one >/tmp/out 2>/tmp/dd &
+    reading=$!
+    on two sh -c 'echo $$ >/tmp/pid; exec cat <>/dev/vcons/one >/tmp/out' &
+    check 'both see' eventually 5 hold 0 "$two"
+    on one sh -c '{ cat /tmp/flood; printf "the end"; } >/dev/vcons0'
+    is $? 0 'VC-10: a program says 3 MB'
+    said=$(on one sha256sum /tmp/flood)
+    check 'the root sees the end of it' eventually 20 has_come root /tmp/out
+    is "$(tail -c $((count + 7)) /tmp/out | head -c $count | sha256sum)" "${said%% *}  -" 'and has seen all of it'
+    check 'two as well' eventually 20 has_come two /tmp/out
+    is "$(on two sh -c "tail -c $((count + 7)) /tmp/out | head -c $count | sha256sum")" "${said%% *}  -" 'and has, too'
+    kill $reading
+    # shellcheck disable=SC2016 # The vnode expands it.
+    check 'both leave' on two sh -c 'kill "$(cat /tmp/pid)"'
+    check 'and hold nothing' eventually 5 hold_not 0 "$two"
+    is "$(keeps dropped 1)" 0 'none was dropped'
+}
+
+# One file says and hears much at once.
+floods_pass_each_other() {
+    count=2000000
+    head -c $count /dev/urandom >/tmp/in
+    on one sh -c "exec </dev/vcons0
+        dd bs=1 count=1 2>/tmp/dd
+        { head -c $count /tmp/flood; printf 'the end'; } >/dev/vcons0 &
+        head -c $count | sha256sum >/tmp/hash
+        wait" >/tmp/began &
+    working=$!
+    check 'somebody listens' eventually 10 listens one
+    exec 3<>/dev/vcons/one
+    slowly <&3 >/tmp/out 2>/tmp/dd &
+    reading=$!
+    check 'as much is typed as is said, at once' timeout $((60 * slow)) sh -c '{ printf b; cat /tmp/in; } >&3'
+    wait $working
+    is "$? $(cat /tmp/began)" '0 b' 'and all taken'
+    check 'and shown' eventually 20 has_come root /tmp/out
+    kill $reading
+    exec 3<&-
+    is "$(on one cat /tmp/hash)" "$(sha256sum </tmp/in)" 'as it was typed'
+    is "$(tail -c $((count + 7)) /tmp/out | head -c $count | sha256sum)" \
+        "$(on one sh -c "head -c $count /tmp/flood | sha256sum")" 'and said'
+}
+
+# hold NUMBER...: all these vnodes hold the output of one.
+hold() {
+    for viewer; do
+        [ "$(peek $((0x2000 + viewer * 128)))" != 18446744073709551615 ] || return
+    done
+}
+
+# hold_not NUMBER...: none of them does.
+hold_not() {
+    for viewer; do
+        [ "$(peek $((0x2000 + viewer * 128)))" = 18446744073709551615 ] || return
+    done
+}
+
 # arrived NAME: how often the portal of consoles was raised there.
 arrived() {
     on "$1" sed -n 's/^portal 4 owner vcons .* arrived \([0-9]*\).*/\1/p' /sys/kernel/debug/adeos/portals
@@ -181,8 +260,8 @@ END
     kill $echoing
 }
 
-# A kernel that panics while it has something else half said does not wait for that: whoever was at it
-# will not go on.
+# A kernel that panics while it has something else half said does not wait for that (VC-15): whoever was
+# at it will not go on.
 a_panic_breaks_in() {
     for who in program kernel; do
         # The addresses of its mappings are to be told.
@@ -201,7 +280,7 @@ a_panic_breaks_in() {
         kernel) on three sh -c 'echo "<0>a word" >/dev/kmsg' >/tmp/died 2>&1 ;;
         esac
         check 'it does' eventually 10 has_died three
-        check 'and what it says can be read' eventually 5 shows_panic three
+        check 'VC-15: and what it says can be read' eventually 5 shows_panic three
         check 'it is taken back' vnode kill three
     done
 }
@@ -217,6 +296,8 @@ shows_panic() {
 begin
 two=2
 waits_end_by_themselves
+all_viewers_get_all
+floods_pass_each_other
 a_loser_is_told
 many_come_and_go
 a_panic_breaks_in
