@@ -4,7 +4,7 @@
 # privileges; in other vnodes for what the cluster file says, or `vnode console --allow`, whichever
 # number a vnode has. docs/vcons.md is cited as VC-n.
 #
-# cluster: --cpus 5 --memory 4G --config /dev/null --timeout 240
+# cluster: --cpus 5 --memory 4G --config /dev/null --timeout 240 --qemu "-chardev socket,id=near,path=@RUN@/line,server=on,wait=off -chardev socket,id=far,path=@RUN@/line -device isa-serial,chardev=near,iobase=0x2f8,irq=3 -device virtio-serial-pci,id=far -device virtserialport,bus=far.0,chardev=far,name=far"
 # cargo: pty
 
 # shellcheck disable=SC2317 # Functions are called by check as well.
@@ -159,6 +159,43 @@ wait
 END
 }
 
+# far: the device that is the other end of the machine's second serial line, /dev/ttyS1.
+far() {
+    for name in /sys/class/virtio-ports/*/name; do
+        if [ "$(cat "$name")" = far ]; then
+            name=${name%/name}
+            echo "/dev/${name##*/}"
+        fi
+    done
+}
+
+# A serial line of the machine has all consoles (paper, 7.3).
+a_serial_line_has_all() {
+    # Whoever was at the console of one before has ended lines so, and its getty has got used to it.
+    check 'somebody at a serial line goes from console to console' \
+        pty --at "$(far)" --timeout $((15 * slow)) vnode console --on /dev/ttyS1 <<'END'
+expect [root]
+expect [one]
+expect ~. leaves
+expect [root]
+send ~n
+expect [first]
+send ~n
+expect [one]
+send \n
+expect one login:
+send root\n
+expect /root #
+send echo $((70 + 1))\n
+expect \n71
+send exit\n
+expect one login:
+send ~.
+wait
+END
+    is "$(cat /sys/class/tty/ttyS1/type /sys/class/tty/ttyS1/port | tr '\n' ' ')" '4 0x2F8 ' 'which is a 16550A'
+}
+
 # asks MODE ANSWER: requests to the console of one, as `ask` of selftests/pty has them, from standard input: all get
 # that answer.
 asks() {
@@ -308,6 +345,7 @@ has_nothing_of_two() {
 a_file_says_who_may
 a_group_may
 privileges_are_wanted
+a_serial_line_has_all
 requests_are_looked_at
 a_number_goes_to_another
 a_supervisor_says_it_again
