@@ -149,9 +149,7 @@ impl ConsoleFile {
     #[inline(never)]
     fn status(&self, arg: usize) -> Result {
         let record = abi::Console::from_bytes(&user::read_record(arg)?);
-        if record.reserved != [0; 2] {
-            return Err(EINVAL);
-        }
+        user::zero(record.reserved == [0; 2])?;
         let place = self.shown.place();
         let holder = Holder::read(place.window());
         let rights = place.bridge().entry()?.rights;
@@ -220,9 +218,7 @@ impl ConsoleFile {
 
     fn signal(&self, arg: usize) -> Result {
         let record = abi::Signal::from_bytes(&user::read_record(arg)?);
-        if record.reserved != 0 {
-            return Err(EINVAL);
-        }
+        user::zero(record.reserved == 0)?;
         let [rows, columns, width, height] = record.window;
         let signal = match record.signal {
             abi::signal::BREAK => Signal::Break,
@@ -240,9 +236,7 @@ impl ConsoleFile {
 
     fn allow(&self, arg: usize) -> Result {
         let record = abi::Allow::from_bytes(&user::read_record(arg)?);
-        if record.reserved != 0 {
-            return Err(EINVAL);
-        }
+        user::zero(record.reserved == 0)?;
         let readers = u16::try_from(record.readers).map_err(|_| EINVAL)?;
         let writers = u16::try_from(record.writers).map_err(|_| EINVAL)?;
         let keeper = self.subject.viewers.keeper().ok_or(EPERM)?;
