@@ -133,23 +133,17 @@ has_come() {
     esac | grep -q 'the end'
 }
 
-# slowly: copies standard input to standard output, the first part of it a little at a time.
-slowly() {
-    for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-        dd bs=64k count=1
-        sleep 0.1
-    done
-    exec cat
-}
+# What copies standard input to standard output, the first part of it a little at a time.
+slowly='for _ in 1 2 3 4 5 6 7 8; do dd bs=64k count=1; sleep 0.5; done; exec cat'
 
 # Viewers in two kernels hold the output: each gets all of it, though one of them is slow (VC-10, VC-13).
 all_viewers_get_all() {
     count=3000000
     on one sh -c "head -c $count /dev/urandom >/tmp/flood"
     # They hold it from the moment that they open it.
-    slowly <>/dev/vcons/one >/tmp/out 2>/tmp/dd &
+    cat <>/dev/vcons/one >/tmp/out &
     reading=$!
-    on two sh -c 'echo $$ >/tmp/pid; exec cat <>/dev/vcons/one >/tmp/out' &
+    on two sh -c "echo \$\$ >/tmp/pid; { $slowly; } <>/dev/vcons/one >/tmp/out 2>/tmp/dd" &
     check 'both see' eventually 5 hold 0 "$two"
     on one sh -c '{ cat /tmp/flood; printf "the end"; } >/dev/vcons0'
     is $? 0 'VC-10: a program says 3 MB'
@@ -177,7 +171,7 @@ floods_pass_each_other() {
     working=$!
     check 'somebody listens' eventually 10 listens one
     exec 3<>/dev/vcons/one
-    slowly <&3 >/tmp/out 2>/tmp/dd &
+    sh -c "$slowly" <&3 >/tmp/out 2>/tmp/dd &
     reading=$!
     check 'as much is typed as is said, at once' timeout $((60 * slow)) sh -c '{ printf b; cat /tmp/in; } >&3'
     wait $working
