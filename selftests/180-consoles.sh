@@ -3,7 +3,7 @@
 # Consoles: each vnode's is a terminal to its own programs, and whoever may, in whatever vnode, reads
 # it and types into it. docs/vcons.md is cited as VC-n.
 #
-# cluster: --cpus 5 --memory 2G --config /dev/null --timeout 300
+# cluster: --cpus 5 --memory 2G --config /dev/null --timeout 500
 # cargo: pty
 
 # shellcheck disable=SC2317 # Functions are called by check as well.
