@@ -87,6 +87,17 @@ others_stay_away() {
     is "$(cat $parameter)" "front=$(life web) storage=$(life db),$(life web)" 'and changes nothing'
 }
 
+# VN-71: what is no segment is not kept as one, and a line that says so changes nothing.
+what_is_none() {
+    before=$(cat $parameter)
+    check 'something that is no segment has the name of one' insmod "$modules/bridge_test.ko"
+    check 'a bridge' sh -c 'echo "create 0 vnet.odd 5 15 0xffff 0xffff stays" >/sys/kernel/debug/bridge_test/control'
+    refuses 'Protocol error' 'VN-71: it is refused' sh -c "echo 'extra= odd=' >$parameter"
+    is "$(cat $parameter)" "$before" 'with all that was said beside it'
+    is "$(vnode bridge list | grep -c 'vnet\.extra')" 0 'and nothing is kept for it'
+    check 'it goes' rmmod bridge_test
+}
+
 # VN-72: what was said of a life is over with it.
 a_life_ends() {
     check 'a vnode begins another life' vnode restart db --force --timeout $((60 * slow))
@@ -137,6 +148,7 @@ nothing_stays() {
 
 a_file_says_who_is_where
 others_stay_away
+what_is_none
 a_life_ends
 a_file_changes
 it_is_supervised

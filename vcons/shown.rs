@@ -362,7 +362,7 @@ impl Shown {
         while unheard > 0 && self.is_typing(&mut state, file) && self.is_alive() {
             self.place.announce(Waiter::ForRoom(self.me));
             let left = state.typist.unheard(window);
-            if left != unheard {
+            if left < unheard {
                 unheard = left;
                 since_ns = now_ns();
             }

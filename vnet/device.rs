@@ -289,11 +289,12 @@ impl Driver for Device {
                 drop(segment);
                 return FOLLOW_MS;
             }
-            Station::Left(segment) if is_up => Ok(segment),
+            Station::Left(segment) if is_up && segment.is_open(&self.core) => Ok(segment),
             Station::Left(segment) => {
                 drop(link);
                 drop(segment);
-                return 0;
+                // It is opened anew, or why not is told.
+                return u32::from(is_up);
             }
             Station::Away if !is_up => return 0,
             Station::Away => {

@@ -17,7 +17,7 @@
 /* Bytes of a packet that are not in pages of their own: headers, or all of a small one. */
 #define SMALL 2048
 #define HEADERS 256
-#define SEGMENT_SIZE 24
+#define SEGMENT_SIZE 27
 #define MAX_QUEUES 16
 
 enum {

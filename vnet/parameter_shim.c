@@ -7,7 +7,7 @@
 
 /* Both under the lock of the module's parameters. */
 static int (*say)(const char *text);
-static char said[2048];
+static char said[4000];
 
 static int set(const char *text, const struct kernel_param *parameter)
 {

@@ -11,6 +11,7 @@ use crate::segment::{
     bridge_name,
     keep,
     key_of,
+    restrict,
     rights_of, //
 };
 use adeos_core::bridge::{
@@ -32,8 +33,6 @@ struct Kept {
     name: BridgeName,
     /// The lives that may be on it.
     lives: Lives,
-    /// Those whose vnodes are in it now.
-    vnodes: Vnodes,
     bridge: Bridge,
 }
 
@@ -51,7 +50,7 @@ pub(crate) fn init() {
 
 /// Says of all segments who may be on them; those that are not named are open to all. One call after the other, in process
 /// context; finding memory may take a while. EPERM this is not the root, EINVAL the text makes no sense; and what becomes of
-/// bridges. After an error everything is as it was, but segments may be there that were not.
+/// bridges. After an error everything is as it was.
 pub(crate) fn say(text: &str) -> Result {
     let core = Core::get()?;
     if !core.identity().is_root() {
@@ -60,13 +59,12 @@ pub(crate) fn say(text: &str) -> Result {
     let wanted = read(text)?;
     let mut fresh = KVec::new();
     for (name, lives) in wanted.iter().filter(|(name, _)| !is_kept(name)) {
-        let vnodes = living(lives, &now(&core));
+        let bridge = keep(&core, *name, living(lives, &now(&core)))?;
         fresh.push(
             Kept {
                 name: *name,
                 lives: *lives,
-                vnodes,
-                bridge: keep(&core, *name, vnodes)?,
+                bridge,
             },
             GFP_KERNEL,
         )?;
@@ -125,19 +123,15 @@ pub(crate) fn follow() {
     let Ok(core) = Core::get() else {
         return;
     };
-    let mut kept = KEPT.lock();
-    for one in kept.iter_mut() {
+    let kept = KEPT.lock();
+    for one in kept.iter() {
         let vnodes = living(&one.lives, &now(&core));
-        if vnodes == one.vnodes {
-            continue;
-        }
-        match Bridge::protect(&core, &key_of(one.name), rights_of(vnodes)) {
-            Ok(()) => one.vnodes = vnodes,
-            Err(error) => pr_err!(
+        if let Err(error) = restrict(&core, one.name, &one.bridge, vnodes) {
+            pr_err!(
                 "who may be on {} is not said: {:?}\n",
                 one.name.as_str(),
                 error
-            ),
+            );
         }
     }
 }

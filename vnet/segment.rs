@@ -92,19 +92,29 @@ impl Segment {
     }
 }
 
-/// Makes a segment that some vnodes may be on, or says so of one that there is, and keeps it for as long as what is returned
-/// lives. In the root, in process context; finding memory may take a while.
+/// Makes a segment that some vnodes may be on, and keeps it for as long as what is returned lives; or keeps the one that there
+/// is, as it is. In the root, in process context; finding memory may take a while. EPROTO there is a bridge that is none,
+/// EPROTONOSUPPORT it is one of another version.
 pub(crate) fn keep(core: &Arc<Core>, name: BridgeName, vnodes: Vnodes) -> Result<Bridge> {
-    let key = key_of(name);
-    match Bridge::protect(core, &key, rights_of(vnodes)) {
-        Ok(()) | Err(ENOENT) => {}
-        Err(error) => return Err(error),
-    }
-    let (bridge, is_new) = open_or_create(core, key, vnodes)?;
+    let (bridge, is_new) = open_or_create(core, key_of(name), vnodes)?;
+    let mapped = bridge.map()?;
     if is_new {
-        vnet::create(&bridge.map()?);
+        vnet::create(&mapped);
+    }
+    // What is none would stay so for as long as it is kept.
+    if !is_signed(&mapped)? {
+        return Err(EPROTO);
     }
     Ok(bridge)
+}
+
+/// Has a segment that is kept be open to some vnodes and no others, if it is not so. In the root, in process context.
+pub(crate) fn restrict(core: &Arc<Core>, name: BridgeName, kept: &Bridge, vnodes: Vnodes) -> Result {
+    let rights = rights_of(vnodes);
+    if kept.entry().is_ok_and(|entry| entry.rights == rights) {
+        return Ok(());
+    }
+    Bridge::protect(core, &key_of(name), rights)
 }
 
 /// Whether this vnode may write a bridge.

@@ -49,9 +49,10 @@ pub(crate) fn run(args: &SuperviseArgs) -> Result<()> {
         sharing_since: None,
         wiring,
     };
-    supervisor.watches = supervisor.plan(vnodes)?;
+    // Before anything is taken back to be started anew.
     supervisor.sharing.set_group()?;
     supervisor.wiring.allow(&supervisor.kmb)?;
+    supervisor.watches = supervisor.plan(vnodes)?;
     supervisor.tell(&Event::Supervising {
         pid: process::id(),
         file: &args.file,
@@ -252,10 +253,10 @@ impl Supervisor<'_> {
                 .iter()
                 .any(|watch| watch.is_called(&settings.name))
         });
-        // This is what may fail, so it comes before anything is changed.
-        let new = self.plan(new)?;
+        // This is what may fail, so it comes before anything is changed; and what takes vnodes back comes last.
         sharing.set_group()?;
         wiring.allow(&self.kmb)?;
+        let new = self.plan(new)?;
 
         let form = self.form;
         self.watches.retain(|watch| {

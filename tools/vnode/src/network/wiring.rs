@@ -7,9 +7,12 @@
 
 use std::collections::BTreeMap;
 use std::env;
+use std::fmt;
 use std::fs;
-use std::io;
-use std::process::Command;
+use std::io::{self, Read};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::cluster::Cluster;
 use crate::device::Kmb;
@@ -20,6 +23,12 @@ use crate::vnode::Vnode;
 
 /// The parameter of `vnet` that says who may be on which segment.
 const PARAMETER: &str = "/sys/module/vnet/parameters/segments";
+
+/// How long a vnode may take to make a device.
+const PATIENCE: Duration = Duration::from_secs(20);
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// Bytes that are read of what it says.
+const LONGEST: u64 = 4096;
 
 /// The segments of one vnode, as a file names them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,11 +102,15 @@ impl Wiring {
         for vnode in Vnode::all(kmb)?.iter().filter(|vnode| vnode.is_ready()) {
             let own = self.0.iter().find(|(name, _)| name == vnode.name());
             for segment in own.into_iter().flat_map(|(_, segments)| &segments.0) {
-                if let Err(why) = plug(vnode.name(), segment) {
-                    say::warning(&format!(
-                        "{} has no device on the segment `{segment}`: {why}",
-                        vnode.name()
-                    ));
+                let Err(unplugged) = plug(vnode.name(), segment) else {
+                    continue;
+                };
+                say::warning(&format!(
+                    "{} has no device on the segment `{segment}`: {unplugged}",
+                    vnode.name()
+                ));
+                if matches!(unplugged, Unplugged::Silent) {
+                    break;
                 }
             }
         }
@@ -121,20 +134,72 @@ fn line(vnodes: &[(String, Segments)], life: impl Fn(&str) -> Option<(u32, u32)>
     words.join(" ")
 }
 
-/// Has a vnode make a device; why it has not.
-fn plug(vnode: &str, segment: &str) -> std::result::Result<(), String> {
-    let own = env::current_exe().map_err(|error| error.to_string())?;
-    let output = Command::new(own)
+/// Why a vnode has not made a device.
+enum Unplugged {
+    /// It has said so.
+    Refused(String),
+    /// It does not answer.
+    Silent,
+}
+
+impl fmt::Display for Unplugged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(why) => f.write_str(why),
+            Self::Silent => write!(f, "it has not answered within {} s", PATIENCE.as_secs()),
+        }
+    }
+}
+
+impl From<io::Error> for Unplugged {
+    fn from(error: io::Error) -> Self {
+        Self::Refused(error.to_string())
+    }
+}
+
+/// Has a vnode make a device; why it has not. A vnode may take the command and never end it, or say more than anybody wants
+/// to read.
+fn plug(vnode: &str, segment: &str) -> std::result::Result<(), Unplugged> {
+    let own = env::current_exe()?;
+    let mut child = Command::new(own)
         .args(["exec", "--no-stdin", vnode])
         .args(["vnode", "network", "add", "--if-missing", segment])
-        .output()
-        .map_err(|error| error.to_string())?;
-    if output.status.success() {
-        return Ok(());
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    match await_end(&mut child)? {
+        Some(status) if status.success() => Ok(()),
+        Some(status) => {
+            let said = first_line(child.stderr);
+            Err(Unplugged::Refused(
+                said.unwrap_or_else(|| status.to_string()),
+            ))
+        }
+        None => Err(Unplugged::Silent),
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let last = said.lines().find(|line| !line.is_empty());
-    Err(last.map_or_else(|| output.status.to_string(), str::to_owned))
+}
+
+/// How a command has ended; one that does not in time is killed.
+fn await_end(child: &mut Child) -> io::Result<Option<ExitStatus>> {
+    let began = Instant::now();
+    while began.elapsed() < PATIENCE {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        thread::sleep(LOOK_EVERY);
+    }
+    child.kill()?;
+    child.wait()?;
+    Ok(None)
+}
+
+/// The first line that a command has said, if it is not longer than one of ours; fit for a terminal.
+fn first_line(said: Option<ChildStderr>) -> Option<String> {
+    let mut bytes = Vec::new();
+    said?.take(LONGEST).read_to_end(&mut bytes).ok()?;
+    let said = String::from_utf8_lossy(&bytes);
+    let line = said.lines().find(|line| !line.is_empty())?;
+    Some(line.chars().filter(|char| !char.is_control()).collect())
 }
 
 #[cfg(test)]
