@@ -109,7 +109,12 @@ pub(crate) fn keep(core: &Arc<Core>, name: BridgeName, vnodes: Vnodes) -> Result
 }
 
 /// Has a segment that is kept be open to some vnodes and no others, if it is not so. In the root, in process context.
-pub(crate) fn restrict(core: &Arc<Core>, name: BridgeName, kept: &Bridge, vnodes: Vnodes) -> Result {
+pub(crate) fn restrict(
+    core: &Arc<Core>,
+    name: BridgeName,
+    kept: &Bridge,
+    vnodes: Vnodes,
+) -> Result {
     let rights = rights_of(vnodes);
     if kept.entry().is_ok_and(|entry| entry.rights == rights) {
         return Ok(());
