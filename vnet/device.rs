@@ -545,7 +545,7 @@ impl Device {
     /// Leaves the segment, which whoever calls has as well. Process context, with the link locked.
     fn leave(&self) {
         self.handle.carrier_off();
-        let (joined, taking) = without_soft_interrupts(|| {
+        let left = without_soft_interrupts(|| {
             let mut incoming = self.incoming.lock();
             let taking = incoming.taking.take();
             if let Some(taking) = &taking {
@@ -553,16 +553,22 @@ impl Device {
             }
             drop(incoming);
             let mut outgoing = self.outgoing.lock();
-            let joined = outgoing.joined.take();
-            if let Some(joined) = &joined {
-                outgoing.before = outgoing.before.plus(joined.sender.counts());
-            }
-            (joined, taking)
+            let segment = match outgoing.joined.take() {
+                Some(Joined {
+                    own,
+                    sender,
+                    segment,
+                }) => {
+                    outgoing.before = outgoing.before.plus(sender.counts());
+                    own.leave(segment.window());
+                    Some(segment)
+                }
+                None => None,
+            };
+            (segment, taking)
         });
-        if let Some(joined) = joined {
-            joined.own.leave(joined.segment.window());
-        }
-        drop(taking);
+        // With soft interrupts: this may be the last of the segment.
+        drop(left);
     }
 
     /// Puts a frame on the wires that it is for; until when to wait if it was on none and has to be begun again.
