@@ -26,10 +26,7 @@ use crate::segment::{
     Seat,
     Segment, //
 };
-use crate::statics::{
-    refresh,
-    Listed, //
-};
+use crate::statics::refresh;
 use adeos_core::bridge::Mapped;
 use adeos_core::{
     now_ns,
@@ -77,9 +74,12 @@ use kernel::sync::atomic::{
 use kernel::sync::{
     Arc,
     Mutex,
-    MutexGuard,
     SpinLock, //
 };
+use link::Link;
+
+mod counters;
+mod link;
 
 /// A station that has joined.
 struct Joined {
@@ -113,25 +113,6 @@ struct Incoming {
     before: incoming::Counts,
 }
 
-/// How the device is connected.
-struct Link {
-    /// It is up, and has this address.
-    up: Option<(Address, Listed)>,
-    station: Station,
-    /// Why it could not join, the last time.
-    refused: Option<Error>,
-}
-
-/// Where the device's station is.
-enum Station {
-    /// It has no bridge open.
-    Away,
-    /// It has left; the bridge is to be closed.
-    Left(Arc<Segment>),
-    /// It has joined: there is a carrier.
-    Joined(Arc<Segment>),
-}
-
 /// A device.
 #[pin_data]
 pub(crate) struct Device {
@@ -154,59 +135,8 @@ const LOOK_NS: u64 = 4_000_000;
 /// How soon a station that sleeps looks if nobody raises it, in ns: somebody may have written over what it says (VN-44).
 const IDLE_NS: u64 = 1_000_000_000;
 
-/// How soon a station that has joined sees whether it may stay, and one that could not tries again, in ms.
-const FOLLOW_MS: u32 = 1000;
-
-/// How much later some try again, in ms: what is no segment goes when all have let go of it at once.
-const SPREAD_MS: u32 = 512;
-
-/// What [`Driver::count`] counts.
-const NAMES: [&str; 13] = [
-    "collisions",
-    "deferred",
-    "aborted",
-    "missed",
-    "waits",
-    "words",
-    "portals",
-    "lies",
-    "timeouts",
-    "replaced",
-    "bad_length",
-    "nonsense",
-    "late",
-];
-
-static TABLE: [[u8; 32]; NAMES.len()] = padded(NAMES);
-
-/// Names as Linux wants to have them.
-#[expect(
-    clippy::indexing_slicing,
-    reason = "it runs in the compiler, which has nothing else for constants"
-)]
-const fn padded<const N: usize>(names: [&str; N]) -> [[u8; 32]; N] {
-    let mut table = [[0; 32]; N];
-    let mut name = 0;
-    while name < N {
-        let bytes = names[name].as_bytes();
-        let mut at = 0;
-        while at < bytes.len() {
-            table[name][at] = bytes[at];
-            at += 1;
-        }
-        name += 1;
-    }
-    table
-}
-
 impl Driver for Device {
-    const COUNTERS: Counters = Counters {
-        names: &TABLE,
-        collisions: 0,
-        aborted: 2,
-        missed: 3,
-        frame_errors: 9,
-    };
+    const COUNTERS: Counters = counters::COUNTERS;
     const RINGS: (u32, u32) = (CHUNKS as u32, PLACES as u32);
     const QUEUES: u32 = MAX_VNODES as u32;
     // Much longer than anything here waits.
@@ -225,11 +155,7 @@ impl Driver for Device {
                 core,
                 handle,
                 seat,
-                link <- kernel::new_mutex!(Link {
-                    up: None,
-                    station: Station::Away,
-                    refused: None,
-                }, "vnet:link"),
+                link <- kernel::new_mutex!(Link::DOWN, "vnet:link"),
                 outgoing <- kernel::new_spinlock!(Outgoing {
                     joined: None,
                     listens: Listens::default(),
@@ -251,61 +177,15 @@ impl Driver for Device {
     }
 
     fn open(&self, address: Address) -> Result {
-        // Before others can send: their portals find it.
-        let listed = Listed::new(self.handle)?;
-        self.link.lock().up = Some((address, listed));
-        self.handle.follow();
-        Ok(())
+        self.go_up(address)
     }
 
     fn stop(&self) {
-        let mut link = self.link.lock();
-        if let Station::Joined(segment) = &link.station {
-            let segment = segment.clone();
-            self.leave();
-            link.station = Station::Left(segment);
-        }
-        let up = link.up.take();
-        link.refused = None;
-        drop(link);
-        drop(up);
-        self.handle.follow();
+        self.go_down();
     }
 
     fn follow(&self) -> u32 {
-        let mut link = self.link.lock();
-        let is_up = link.up.is_some();
-        let segment = match core::mem::replace(&mut link.station, Station::Away) {
-            Station::Joined(segment) if segment.is_open(&self.core) => {
-                segment.mend();
-                link.station = Station::Joined(segment);
-                return FOLLOW_MS;
-            }
-            Station::Joined(segment) => {
-                self.leave();
-                self.refuse(&mut link, EACCES);
-                drop(link);
-                // Which closes the bridge.
-                drop(segment);
-                return FOLLOW_MS;
-            }
-            Station::Left(segment) if is_up && segment.is_open(&self.core) => Ok(segment),
-            Station::Left(segment) => {
-                drop(link);
-                drop(segment);
-                // It is opened anew, or why not is told.
-                return u32::from(is_up);
-            }
-            Station::Away if !is_up => return 0,
-            Station::Away => {
-                drop(link);
-                let opened = Segment::open(&self.core, &self.seat)
-                    .and_then(|segment| Ok(Arc::new(segment, GFP_KERNEL)?));
-                link = self.link.lock();
-                opened
-            }
-        };
-        self.arrive(link, segment)
+        self.look_after_link()
     }
 
     fn queue_of(&self, to: Address) -> u32 {
@@ -446,131 +326,11 @@ impl Driver for Device {
             };
             (sent, received)
         });
-        let all: [u64; NAMES.len()] = [
-            sent.collisions,
-            sent.deferred,
-            sent.aborted,
-            sent.missed,
-            sent.waits,
-            sent.sent,
-            sent.raised,
-            sent.lies,
-            sent.timeouts,
-            received.replaced,
-            received.length,
-            received.nonsense,
-            received.late,
-        ];
-        for (counter, value) in counters.iter_mut().zip(all) {
-            *counter = value;
-        }
+        counters::tell(&sent, &received, counters);
     }
 }
 
 impl Device {
-    /// The bridge of the segment is open, or is not; how soon to look again, in ms.
-    fn arrive(&self, mut link: MutexGuard<'_, Link>, segment: Result<Arc<Segment>>) -> u32 {
-        let Some((address, _)) = link.up else {
-            // It is not wanted any more.
-            drop(link);
-            drop(segment);
-            return 0;
-        };
-        let joined = segment.and_then(|segment| {
-            self.join(segment.clone(), Mac(address))?;
-            Ok(segment)
-        });
-        match joined {
-            Ok(segment) => {
-                if link.refused.take().is_some() {
-                    pr_info!("on the segment {} now\n", self.seat.segment());
-                }
-                link.station = Station::Joined(segment);
-                FOLLOW_MS
-            }
-            Err(error) => {
-                self.refuse(&mut link, error);
-                FOLLOW_MS + now_ns() as u32 % SPREAD_MS
-            }
-        }
-    }
-
-    /// It is not on its segment, and is to know why: once.
-    fn refuse(&self, link: &mut Link, error: Error) {
-        if link.refused.replace(error) == Some(error) {
-            return;
-        }
-        let segment = self.seat.segment();
-        match error {
-            EACCES => pr_warn!("not on the segment {segment}: this vnode may not be there\n"),
-            EPROTO => pr_warn!("not on the segment {segment}: its bridge is none\n"),
-            EPROTONOSUPPORT => pr_warn!("not on the segment {segment}: it is of another version\n"),
-            error => pr_warn!("not on the segment {segment}: {error:?}\n"),
-        }
-    }
-
-    /// Joins a segment: there is a carrier from here on (VN-60). Process context, with the link locked and up.
-    fn join(&self, segment: Arc<Segment>, address: Mac) -> Result {
-        let mut lines = KVec::with_capacity(MAX_VNODES, GFP_KERNEL)?;
-        for _ in 0..MAX_VNODES {
-            lines.push(Line::NEW, GFP_KERNEL)?;
-        }
-        let identity = self.core.identity();
-        let (me, life) = (identity.vnode, identity.generation);
-        let seed = now_ns() ^ (u64::from(me.number()) << 48);
-        without_soft_interrupts(|| {
-            let (mut own, wire) = Own::join(segment.window(), me, life, address);
-            let mut incoming = self.incoming.lock();
-            incoming.taking = Some(Taking {
-                taker: Taker::new(me, own.epoch(), wire),
-                segment: segment.clone(),
-            });
-            incoming.is_asleep = false;
-            drop(incoming);
-            let mut outgoing = self.outgoing.lock();
-            own.listen(segment.window(), outgoing.listens);
-            outgoing.waiting = [None; MAX_VNODES];
-            outgoing.joined = Some(Joined {
-                sender: Sender::new(me, own.epoch(), seed, lines),
-                own,
-                segment,
-            });
-        });
-        self.handle.carrier_on();
-        // What has come since it joined.
-        self.handle.schedule();
-        Ok(())
-    }
-
-    /// Leaves the segment, which whoever calls has as well. Process context, with the link locked.
-    fn leave(&self) {
-        self.handle.carrier_off();
-        let left = without_soft_interrupts(|| {
-            let mut incoming = self.incoming.lock();
-            let taking = incoming.taking.take();
-            if let Some(taking) = &taking {
-                incoming.before = incoming.before.plus(taking.taker.counts());
-            }
-            drop(incoming);
-            let mut outgoing = self.outgoing.lock();
-            let segment = match outgoing.joined.take() {
-                Some(Joined {
-                    own,
-                    sender,
-                    segment,
-                }) => {
-                    outgoing.before = outgoing.before.plus(sender.counts());
-                    own.leave(segment.window());
-                    Some(segment)
-                }
-                None => None,
-            };
-            (segment, taking)
-        });
-        // With soft interrupts: this may be the last of the segment.
-        drop(left);
-    }
-
     /// Puts a frame on the wires that it is for; until when to wait if it was on none and has to be begun again.
     fn send(
         &self,
