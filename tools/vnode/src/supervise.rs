@@ -49,10 +49,7 @@ pub(crate) fn run(args: &SuperviseArgs) -> Result<()> {
         sharing_since: None,
         wiring,
     };
-    // Before anything is taken back to be started anew.
-    supervisor.sharing.set_group()?;
-    supervisor.wiring.allow(&supervisor.kmb)?;
-    supervisor.watches = supervisor.plan(vnodes)?;
+    supervisor.watches = supervisor.plan(vnodes, &supervisor.sharing, &supervisor.wiring)?;
     supervisor.tell(&Event::Supervising {
         pid: process::id(),
         file: &args.file,
@@ -196,7 +193,12 @@ impl Supervisor<'_> {
 
     /// Takes on the vnodes that a file asks for, as `apply` would: finds all that is in the way,
     /// takes back what is to go, and has the rest started.
-    fn plan(&self, wanted: Vec<(Settings, Terms)>) -> Result<Vec<Watched>> {
+    fn plan(
+        &self,
+        wanted: Vec<(Settings, Terms)>,
+        sharing: &Sharing,
+        wiring: &Wiring,
+    ) -> Result<Vec<Watched>> {
         let terms: Vec<_> = wanted
             .iter()
             .map(|(settings, terms)| (settings.name.clone(), *terms))
@@ -205,6 +207,9 @@ impl Supervisor<'_> {
         let on_difference = OnDifference::new(self.args.replace);
         let plan = Plan::make(&self.kmb, settings, on_difference)?;
         apply::refuse_conflicts(&plan)?;
+        // What vnodes are taken back for has to be possible.
+        sharing.set_group()?;
+        wiring.allow(&self.kmb)?;
         apply::make_way(&self.kmb, &plan)?;
 
         let watch = |settings: &Settings| {
@@ -253,10 +258,8 @@ impl Supervisor<'_> {
                 .iter()
                 .any(|watch| watch.is_called(&settings.name))
         });
-        // This is what may fail, so it comes before anything is changed; and what takes vnodes back comes last.
-        sharing.set_group()?;
-        wiring.allow(&self.kmb)?;
-        let new = self.plan(new)?;
+        // This is what may fail, so it comes before anything is changed.
+        let new = self.plan(new, &sharing, &wiring)?;
 
         let form = self.form;
         self.watches.retain(|watch| {

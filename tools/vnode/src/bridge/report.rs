@@ -91,9 +91,7 @@ impl Report {
             openers: bridge.openers,
         }
     }
-}
 
-impl Report {
     /// Vnodes that may write it; none if it is open to all.
     pub(crate) fn open_to(&self) -> Option<Vec<u32>> {
         (self.writers.len() < MAX_VNODES).then(|| self.writers.clone())
