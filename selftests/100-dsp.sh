@@ -117,11 +117,14 @@ reloaded() {
     on "$1" sh -c "rmmod dsp_test && insmod $module"
 }
 
+# More than all of the coming and going takes.
+deadline=$((2 * patience))
+
 # keeps_asking NAME: asks north again and again, until it is told that it is enough.
 keeps_asking() {
     until [ -e /tmp/enough ]; do
-        do_ "$1" "ask 1 echo_stage 500 $patience" || return
-        do_ "$1" "ask 1 echo_thread 500 $patience" || return
+        do_ "$1" "ask 1 echo_stage 500 $deadline" || return
+        do_ "$1" "ask 1 echo_thread 500 $deadline" || return
     done
 }
 
@@ -158,7 +161,7 @@ coming_and_going() {
     done
     touch /tmp/enough
     wait
-    within $(($(now_ms) - begin)) 0 $((patience - 1)) 'DS-32: none of them waited for its deadline (ms)'
+    within $(($(now_ms) - begin)) 0 $((deadline - 1)) 'DS-32: none of them waited for its deadline (ms)'
     for kernel in $askers; do
         # shellcheck disable=SC2046 # These are three numbers, and three again.
         set -- $(cat "/tmp/asked.$kernel") $(asked_of_north "$kernel")

@@ -18,10 +18,11 @@ file=/sys/kernel/debug/portal_test/run
 bench=/sys/kernel/debug/bench/run
 portals=/sys/kernel/debug/adeos/portals
 senders='west north south'
-# Raises by each sender, at least.
-count=350000
+# Raises by each sender, at least; and how often a portal is released and given out again meanwhile.
+count=$((350000 / slow))
+churns=$((1000 / slow))
 # A command in the receiver answers within this, in the storm.
-patience_ms=$((5000 * slow))
+patience_ms=$((5000 * slow * slow))
 
 # in NAME COMMAND...: runs a command in a vnode, or here.
 in_() {
@@ -157,7 +158,7 @@ storm() {
     begin=$(now_ms)
     tell east 'toggle 200' &
     jobs=$!
-    tell east 'churn 1000' &
+    tell east "churn $churns" &
     jobs="$jobs $!"
     for name in $senders; do
         tell "$name" "storm $to $count $numbers" &
@@ -195,7 +196,7 @@ chase() {
     check 'a portal raises itself without end' tell east chase
     begin=$(now_ms)
     for _ in 1 2 3 4 5; do
-        check 'PO-41: the receiver takes commands on this CPU' timeout 20 on east taskset 1 true
+        check 'PO-41: the receiver takes commands on this CPU' timeout $((20 * slow)) on east taskset 1 true
     done
     within $(($(now_ms) - begin)) 0 $((5 * patience_ms)) "each is done within $patience_ms ms"
     within "$(silence)" 0 $((1000 * slow)) 'and its CPUs beat in time'
@@ -205,7 +206,8 @@ chase() {
     left=$(($(of_all left) - left))
     remark "$(said east deliveries 7) deliveries; $left interrupts were left to Linux"
     within $left 1 1000000000 'PO-41: interrupts were left to Linux'
-    is "$(of_all found)" 1 'PO-42: and none to the watch'
+    # Which looks each 100 ms: on a busy machine a turn may come later than that.
+    within "$(of_all found)" 1 $((1 + left / 100)) 'PO-42: and none to the watch'
 }
 
 storm_is_seen() {
@@ -220,12 +222,12 @@ storm_is_seen() {
         done
         all=$((all + $(said "$name" last 5)))
     done
-    within $all 1000000 1000000000 "more than 10^6 were raised: $all"
+    within $all $((1000000 / slow)) 1000000000 "more than 10^6 were raised, or as many as such a kernel has time for: $all"
     remark "deliveries by place: $(on east cat "$file" | sed -n 's/^deliveries//p')"
     is "$(said east toggles 1)" 200 'a portal was masked 200 times in the storm'
     within "$(said east toggles 2)" 20 200 'others were delivered meanwhile'
     is "$(said east toggles 3)" 0 'PO-20: it never was'
-    is "$(said east churns 1)" 1000 'one was released and given out again 1000 times'
+    is "$(said east churns 1)" $churns "one was released and given out again $churns times"
     is "$(said east churns 2)" 0 'PO-30, PO-31: no handler has run for an owner that had released it'
     within "$(said east deliveries 5)" 100 1000000000 'many ran for those that had not'
 }
