@@ -115,6 +115,8 @@ pub(super) struct Device {
 pub(super) enum Answer {
     /// A device that is one of ours.
     Device(Device),
+    /// Devices have come or gone while the list was made: it is to be asked for again.
+    Interrupted,
     /// There is nothing more, or the request is carried out.
     Done,
     /// It is not: an errno, and the kernel's words if it has any.
@@ -131,6 +133,9 @@ pub(super) fn answers(mut bytes: &[u8]) -> Vec<Answer> {
         else {
             break;
         };
+        if half(message, 6).is_some_and(|flags| i32::from(flags) & libc::NLM_F_DUMP_INTR != 0) {
+            answers.push(Answer::Interrupted);
+        }
         answers.extend(answer(message));
         bytes = bytes
             .get(message.len().next_multiple_of(4)..)
@@ -264,6 +269,14 @@ mod tests {
         let two = [sample(), sample()].concat();
         assert_eq!(answers(&two).len(), 2);
         assert_eq!(answers(&two).pop(), Some(Answer::Device(device)));
+    }
+
+    #[test]
+    fn a_list_that_was_interrupted_is_known() {
+        let mut end = Request::new(libc::NLMSG_DONE as u16, libc::NLM_F_DUMP_INTR).into_bytes();
+        assert_eq!(answers(&end), [Answer::Interrupted, Answer::Done]);
+        end.splice(6..8, [0, 0]);
+        assert_eq!(answers(&end), [Answer::Done]);
     }
 
     #[test]

@@ -29,9 +29,17 @@ impl From<Errno> for Refusal {
     }
 }
 
-/// All devices of ours.
+/// How often a list is asked for that others change meanwhile.
+const TRIES: usize = 20;
+
+/// All devices of ours. EAGAIN if they change all the time.
 pub(super) fn list() -> Result<Vec<Device>, Refusal> {
-    ask(Request::list())
+    for _ in 0..TRIES {
+        if let Some(devices) = ask(Request::list())? {
+            return Ok(devices);
+        }
+    }
+    Err(Errno::AGAIN.into())
 }
 
 /// Makes a device on a segment.
@@ -44,11 +52,11 @@ pub(super) fn remove(index: i32) -> Result<(), Refusal> {
     ask(Request::remove(index)).map(drop)
 }
 
-/// Sends a request, and gathers what is answered.
-fn ask(request: Request) -> Result<Vec<Device>, Refusal> {
+/// Sends a request, and gathers what is answered; [`None`] if that is not of one moment.
+fn ask(request: Request) -> Result<Option<Vec<Device>>, Refusal> {
     let socket = open()?;
     send(&socket, &request.into_bytes(), SendFlags::empty())?;
-    let mut devices = Vec::new();
+    let mut devices = Some(Vec::new());
     let mut piece = vec![0; PIECE];
     loop {
         let count = match recv(&socket, piece.as_mut_slice(), RecvFlags::empty()) {
@@ -57,7 +65,12 @@ fn ask(request: Request) -> Result<Vec<Device>, Refusal> {
         };
         for answer in answers(piece.get(..count).unwrap_or(&[])) {
             match answer {
-                Answer::Device(device) => devices.push(device),
+                Answer::Device(device) => {
+                    if let Some(devices) = &mut devices {
+                        devices.push(device);
+                    }
+                }
+                Answer::Interrupted => devices = None,
                 Answer::Done => return Ok(devices),
                 Answer::Refused(errno, words) => {
                     let errno = Errno::from_raw_os_error(errno);
