@@ -17,13 +17,17 @@ cluster() {
     cat <<END
 [defaults]
 memory = "$((small + 32))M"
-append = "vnet.devices=0"
 restart = "always"
 END
     cpu=1
     for name in db web other; do
         printf '[[vnode]]\nname = "%s"\ncpus = "%s"\n' $name $cpu
-        [ "$1" = - ] || echo "segments = \"$1\""
+        # Who is on segments loads the module without being told.
+        if [ "$1" = - ]; then
+            echo 'append = "vnet.devices=0"'
+        else
+            echo "segments = \"$1\""
+        fi
         cpu=$((cpu + 1))
         shift
     done

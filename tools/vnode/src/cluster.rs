@@ -23,6 +23,9 @@ use crate::policy::{Policy, Terms};
 use crate::settings::{self, Entry, Placement, Settings};
 use crate::size;
 
+/// The word of a vnode's command line by which its first program loads `vnet`, and the module makes no devices by itself.
+const NO_DEVICES: &str = "vnet.devices=0";
+
 /// A value and where in the file it stands, in bytes.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Value<T> {
@@ -214,17 +217,33 @@ impl Wanted {
                 .unwrap_or_default(),
             kernel: settings::kernel(file(&self.kernel).as_deref())?,
             initrd: settings::initrd(file(&self.initrd).as_deref())?,
-            append: self
-                .append
-                .as_ref()
-                .map(|text| text.value.clone())
-                .unwrap_or_default(),
+            append: self.arguments(),
             entry: self
                 .entry
                 .as_ref()
                 .map(|entry| entry.value)
                 .unwrap_or_default(),
         }))
+    }
+}
+
+impl Wanted {
+    /// What is added to its kernel's command line: what the file says, and, for a vnode that is on segments, a word by which
+    /// it loads `vnet`, unless there is one. Devices are made on its segments and on no others.
+    pub(crate) fn arguments(&self) -> String {
+        let said = self.append.as_ref().map_or("", |text| &text.value);
+        let is_said = said
+            .split_ascii_whitespace()
+            .any(|word| word.starts_with("vnet."));
+        let has_segments = self
+            .segments
+            .as_ref()
+            .is_some_and(|on| !on.value.0.is_empty());
+        match (has_segments && !is_said, said.is_empty()) {
+            (false, _) => said.to_owned(),
+            (true, true) => NO_DEVICES.to_owned(),
+            (true, false) => format!("{said} {NO_DEVICES}"),
+        }
     }
 }
 

@@ -272,6 +272,29 @@ fn segments_are_named_once_each() {
 }
 
 #[test]
+fn whoever_is_on_segments_loads_the_network() {
+    for (said, arguments) in [
+        ("", ""),
+        ("append = \"quiet\"", "quiet"),
+        ("segments = \"web\"", "vnet.devices=0"),
+        (
+            "segments = \"web\"\nappend = \"quiet\"",
+            "quiet vnet.devices=0",
+        ),
+        (
+            "segments = \"web\"\nappend = \"vnet.devices=2 quiet\"",
+            "vnet.devices=2 quiet",
+        ),
+    ] {
+        let text = with("\"1\"", &format!("\"1\"\n{said}"));
+        assert_eq!(
+            lint(&text, Path::new("")).0.vnodes[0].arguments(),
+            arguments
+        );
+    }
+}
+
+#[test]
 fn a_number_without_quotes_is_told_how_to_be_written() {
     let found = findings(&with("cpus = \"1\"", "cpus = 1"));
     assert_eq!(found.len(), 1, "{found:?}");
