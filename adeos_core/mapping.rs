@@ -24,6 +24,10 @@ use kernel::sync::atomic::{
 };
 use kernel::sync::barrier::smp_mb;
 
+/// How often a number is tried to be changed that others change all the time. Sound kernels take a few tries; one that
+/// writes without a pause is not to keep anybody, least of all in an interrupt.
+const TRIES: u32 = 4096;
+
 /// A range of physical memory, mapped cached (write-back), as its other users map it.
 ///
 /// # Invariants
@@ -280,12 +284,16 @@ impl Window for Part<'_> {
             return;
         };
         let mut seen = number.load(Acquire);
-        while seen < value {
+        for _ in 0..TRIES {
+            if seen >= value {
+                return;
+            }
             match number.cmpxchg(seen, value, Full) {
                 Ok(_) => return,
                 Err(now) => seen = now,
             }
         }
+        number.xchg(value, Full);
     }
 
     fn fetch_or64(&self, offset: usize, bits: u64) -> u64 {
@@ -293,12 +301,14 @@ impl Window for Part<'_> {
             return 0;
         };
         let mut seen = self.load_acquire64(offset);
-        loop {
+        for _ in 0..TRIES {
             match number.cmpxchg(seen, seen | bits, Full) {
                 Ok(before) => return before,
                 Err(now) => seen = now,
             }
         }
+        // So none is lost that somebody else sets meanwhile.
+        number.xchg(u64::MAX, Full)
     }
 
     fn swap64(&self, offset: usize, value: u64) -> u64 {

@@ -28,10 +28,12 @@ pub trait Window {
     /// Stores a 64-bit number; earlier accesses stay before it.
     fn store_release64(&self, offset: usize, value: u64);
 
-    /// Raises a number to at least `value`, atomically; a full barrier.
+    /// Raises a number to at least `value`, atomically; a full barrier. Where somebody writes other numbers without a pause it
+    /// ends at `value`.
     fn raise(&self, offset: usize, value: u32);
 
-    /// Sets bits and returns what was there before; a full barrier.
+    /// Sets bits and returns what was there before; a full barrier. Where somebody writes other numbers without a pause, so that
+    /// nothing can be added to what is there, it sets all bits: whoever takes them has to bear with more than were meant.
     fn fetch_or64(&self, offset: usize, bits: u64) -> u64;
 
     /// Replaces a number and returns what was there before; a full barrier.
