@@ -67,9 +67,10 @@ check-debug: ## The cluster's tests on kernels with lockdep, KASAN and the like
 	@$(MAKE) --no-print-directory build VARIANT=plain
 	@ADEOS_VARIANT=debug selftests/run
 
-check-long: check ## That, three hundred starts, seven minutes of fuzzing, and check-debug
+check-long: check ## That, the long tests, three hundred starts, seven minutes of fuzzing, and check-debug
 	@scripts/fuzz --seconds 60
 	@ROUNDS=300 selftests/run selftests/020-conserve.sh
+	@LONG=only selftests/run
 	@$(MAKE) --no-print-directory check-debug
 
 bench: build ## Figures, each against what one would pick instead

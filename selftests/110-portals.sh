@@ -22,7 +22,7 @@ senders='west north south'
 count=$((350000 / slow))
 churns=$((1000 / slow))
 # A command in the receiver answers within this, in the storm.
-patience_ms=$((5000 * slow * slow))
+patience_ms=$((5000 * slow))
 
 # in NAME COMMAND...: runs a command in a vnode, or here.
 in_() {

@@ -13,7 +13,7 @@ ktap_failed=0
 slow=1
 more=0
 if [ -e /sys/kernel/debug/kmemleak ] || [ "${ADEOS_VARIANT:-}" = debug ]; then
-    slow=4
+    slow=8
     more=192
 fi
 
