@@ -8,6 +8,7 @@ packages=(
     "clang-$llvm" "lld-$llvm" "llvm-$llvm" "libclang-$llvm-dev"
     dwarves flex bison libelf-dev libssl-dev bc cpio kmod rsync lz4 xz-utils patch perl
     make gcc g++ libc6-dev ccache busybox-static qemu-system-x86 shellcheck debian-archive-keyring
+    debootstrap e2fsprogs
 )
 
 # Linux is built from this series; any release of it will do.
@@ -98,4 +99,26 @@ free_gib() {
 memory_gib() {
     awk '/^(MemTotal|SwapTotal):/ { sum += $2 } END { printf "%d\n", sum / 1024 / 1024 + 0.5 }' \
         /proc/meminfo
+}
+
+# as_root COMMAND...
+as_root() {
+    if [ "$EUID" = 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo "$@"
+    else
+        die "$1 needs root or sudo"
+    fi
+}
+
+# mirror: where this machine gets its Debian from: the first suite that is no add-on to another.
+# Its configuration is asked, for lists there may be none yet.
+mirror() {
+    local site
+    site=$(apt-get --print-uris update |
+        sed -nE "s|^'(.*)/dists/([^/]*)/InRelease' .*|\1 \2|p" |
+        awk '!site && $2 !~ /-(security|updates|backports)/ { site = $1 } END { print site }')
+    [ -n "$site" ] || die "no Debian mirror is named in this machine's apt configuration"
+    echo "$site"
 }
