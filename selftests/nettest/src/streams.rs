@@ -7,7 +7,7 @@ use anyhow::{bail, ensure, Context, Result};
 use std::io::{Read, Write};
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The other end takes a stream, and says whether it was right.
 const TAKE: u64 = 1;
@@ -147,7 +147,7 @@ fn one_stream(to: SocketAddr, seed: u64, count: u64, reverse: bool) -> Result<()
     Ok(())
 }
 
-/// One message each way at a time; prints rounds and microseconds.
+/// One message each way at a time; prints rounds, and microseconds of the longest one and of all.
 pub(crate) fn rounds(to: SocketAddr, count: u64, size: usize) -> Result<()> {
     ensure!(
         (1..=STEP).contains(&size),
@@ -160,11 +160,20 @@ pub(crate) fn rounds(to: SocketAddr, count: u64, size: usize) -> Result<()> {
     let mut back = vec![0; size];
     fill(7, 0, &mut message);
     let begun = Instant::now();
+    let mut worst = Duration::ZERO;
+    let mut last = begun;
     for _ in 0..count {
         peer.write_all(&message)?;
         peer.read_exact(&mut back)?;
         ensure!(back == message, "what came back is not what was sent");
+        let now = Instant::now();
+        worst = worst.max(now - last);
+        last = now;
     }
-    println!("rounds {count} {}", begun.elapsed().as_micros());
+    println!(
+        "rounds {count} {} {}",
+        worst.as_micros(),
+        (last - begun).as_micros()
+    );
     Ok(())
 }
