@@ -30,6 +30,7 @@ serve() {
 
 server() {
     check 'the root has a Debian' debian test -x /usr/sbin/rpc.nfsd
+    check 'consoles' insmod "$modules/vcons.ko"
     check 'and the network' insmod "$modules/vnet.ko"
     ip addr add 10.7.0.1/24 dev vnet0
     ip link set vnet0 up
