@@ -97,14 +97,12 @@ bridges() {
     check 'packets of many sizes go through' on one nettest echo --step 4999 10.7.0.3
     check 'streams too' on one nettest stream --bytes 4000000 10.7.0.3
     check 'and back' on two nettest stream --bytes 4000000 10.7.0.2
-    check 'the bridge has learnt who is where' sh -c "brctl showmacs br0 | grep -q $(on two cat /sys/class/net/vnet1/address)"
+    check 'the bridge has learnt who is where' sh -c "od -An -v -tx1 /sys/class/net/br0/brforward | tr -d ' \n' | grep -q $(on two cat /sys/class/net/vnet1/address | tr -d :)"
 }
 
 # A real network device joins that bridge. What vnodes send has no checksums and is not cut: now it has to be.
 outside() {
-    eth=$(for device in /sys/class/net/*; do
-        [ "$(cat "$device/address")" != 52:54:00:12:34:56 ] || basename "$device"
-    done | grep -v br0)
+    eth=$(grep -l 52:54:00:12:34:56 /sys/class/net/*/address | grep -v br0 | cut -d / -f 5)
     isnt "$eth" '' 'the machine has a network device'
     check 'which joins the bridge' brctl addif br0 "$eth"
     ip link set "$eth" up
@@ -129,10 +127,10 @@ bond() {
     # shellcheck disable=SC2016 # The kernel concerned expands it.
     script='cd /sys/class/net
         ip link set vnet0 down; ip link set vnet1 down
-        echo +bond0 >bonding_masters &&
-        echo $1 >bond0/bonding/mode && echo 100 >bond0/bonding/miimon &&
-        echo +vnet0 >bond0/bonding/slaves && echo +vnet1 >bond0/bonding/slaves &&
-        ip addr add $2/24 dev bond0 && ip link set bond0 up'
+        echo +bond7 >bonding_masters &&
+        echo $1 >bond7/bonding/mode && echo 100 >bond7/bonding/miimon &&
+        echo +vnet0 >bond7/bonding/slaves && echo +vnet1 >bond7/bonding/slaves &&
+        ip addr add $2/24 dev bond7 && ip link set bond7 up'
     if [ "$1" = root ]; then
         sh -c "$script" sh "$2" "$3"
     else
@@ -141,7 +139,7 @@ bond() {
 }
 
 unbond() {
-    script='echo -bond0 >/sys/class/net/bonding_masters
+    script='echo -bond7 >/sys/class/net/bonding_masters
         ip link set vnet0 up; ip link set vnet1 up'
     if [ "$1" = root ]; then
         sh -c "$script"
@@ -152,7 +150,7 @@ unbond() {
 
 # active NAME: which device of a vnode's bond is used.
 active() {
-    on "$1" cat /sys/class/net/bond0/bonding/active_slave
+    on "$1" cat /sys/class/net/bond7/bonding/active_slave
 }
 
 bonds() {
@@ -166,8 +164,8 @@ bonds() {
     job=$!
     # Both change, as nothing tells one that the other has: they are at different hubs.
     check 'one loses its segment' on one ip link set vnet0 down
-    check 'it takes the other one' eventually 10 sh -c "[ \$(vnode exec one cat /sys/class/net/bond0/bonding/active_slave) = vnet1 ]"
-    on two sh -c 'echo vnet1 >/sys/class/net/bond0/bonding/active_slave'
+    check 'it takes the other one' eventually 10 sh -c "[ \$(vnode exec one cat /sys/class/net/bond7/bonding/active_slave) = vnet1 ]"
+    on two sh -c 'echo vnet1 >/sys/class/net/bond7/bonding/active_slave'
     check 'they reach each other' eventually 20 on one ping -c 1 -W 1 "$peer"
     check 'it has it again' on one ip link set vnet0 up
     wait $job

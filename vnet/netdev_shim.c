@@ -571,7 +571,8 @@ void adeos_packet_receive(struct adeos_netdev *it, struct sk_buff *skb, const u8
 		it->rx_frame_errors++;
 		goto drop;
 	}
-	if (!skb_is_gso(skb) && length > it->dev->mtu + VLAN_ETH_HLEN) {
+	/* A VLAN in a VLAN has the MTU of the device as well: Linux makes it so. */
+	if (!skb_is_gso(skb) && length > it->dev->mtu + ETH_HLEN + 2 * VLAN_HLEN) {
 		it->rx_length_errors++;
 		goto drop;
 	}
