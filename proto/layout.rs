@@ -195,10 +195,11 @@ pub mod portal {
     pub const LOCK: u32 = 3;
     /// Look at your consoles: somebody has said, typed or seen something ([`crate::vcons`]).
     pub const CONSOLE: u32 = 4;
-    /// Look at your segments: somebody has sent you a frame, or taken one of yours ([`crate::vnet`]).
+    /// Look at your segments: somebody has sent a frame to a lane of yours, or taken one of that lane's ([`crate::vnet`]).
+    /// This is the first lane's; those of the others follow.
     pub const NETWORK: u32 = 5;
     /// First one that others may take.
-    pub const FREE: u32 = 6;
+    pub const FREE: u32 = NETWORK + crate::vnet::port::MAX_LANES as u32;
 }
 
 record! {

@@ -37,7 +37,6 @@ use adeos_proto::id::{
     MAX_VNODES, //
 };
 use adeos_proto::layout::portal::NETWORK;
-use adeos_proto::membership::each;
 use adeos_proto::portal::Number;
 use adeos_proto::vnet::frame::{
     MAX_LENGTH,
@@ -47,13 +46,20 @@ use adeos_proto::vnet::incoming::{
     self,
     Taker, //
 };
-use adeos_proto::vnet::ledger::Line;
+use adeos_proto::vnet::ledger::{
+    Frame,
+    Line, //
+};
 use adeos_proto::vnet::outgoing::{
     self,
     Do,
     Ready,
     Sender,
     Sending, //
+};
+use adeos_proto::vnet::port::{
+    each,
+    Port, //
 };
 use adeos_proto::vnet::station::{
     Listens,
@@ -84,7 +90,7 @@ mod link;
 /// A station that has joined.
 struct Joined {
     own: Own,
-    sender: Sender<KVec<Line>>,
+    sender: Sender<KVec<Line>, KVec<Frame>>,
     segment: Arc<Segment>,
 }
 
@@ -335,7 +341,7 @@ impl Device {
     fn send(
         &self,
         window: &Mapped,
-        sender: &mut Sender<KVec<Line>>,
+        sender: &mut Sender<KVec<Line>, KVec<Frame>>,
         frame: &mut Sending,
         mut now: u64,
     ) -> Option<u64> {
@@ -349,16 +355,16 @@ impl Device {
                         now = now_ns();
                     }
                 }
-                Do::Raise(vnode) => self.raise(vnode),
+                Do::Raise(port) => self.raise(port),
                 Do::Done => return None,
                 Do::Requeue(until) => return Some(until),
             }
         }
     }
 
-    fn raise(&self, vnode: VnodeId) {
-        if let Some(number) = Number::new(NETWORK) {
-            self.core.raise(vnode, number);
+    fn raise(&self, port: Port) {
+        if let Some(number) = Number::new(NETWORK + port.lane.number()) {
+            self.core.raise(port.vnode, number);
         }
     }
 
@@ -400,8 +406,8 @@ impl Device {
             .as_ref()
             .map_or(0, |taking| taking.taker.awaiting(taking.segment.window()));
         drop(incoming);
-        for vnode in each(awaiting) {
-            self.raise(vnode);
+        for port in each(awaiting) {
+            self.raise(port);
         }
     }
 

@@ -10,9 +10,11 @@
 mod words;
 
 use adeos_proto::id::VnodeId;
-use adeos_proto::membership::bit;
+use adeos_proto::vnet::port::{Lane, Port};
 use adeos_proto::vnet::wire::{Arrived, Sensed, Wire};
-use adeos_proto::vnet::{await_taken, publish_taken, sleep, sleeps, take_awaiting, taken, wake};
+use adeos_proto::vnet::{
+    await_taken, publish_taken, sleep, sleeps, take_awaiting, taken, wake, Taken,
+};
 use adeos_proto::window::Window;
 use loom::sync::Arc;
 use loom::thread;
@@ -24,21 +26,28 @@ const WIRE: Wire = Wire {
     count: 2,
 };
 
-/// The words of station 1's page: those of vnode 2 taken, and the two kinds of sleep.
-const TAKEN: usize = 0x2080 + 16;
-const ASLEEP: usize = 0x2200;
-const AWAITED: usize = 0x2280;
+/// The words of the page of station 1's lane 2: those of lane 3 of vnode 2 taken, and the two kinds of sleep.
+const TAKEN: usize = 0x4_6000 + 8 * 11;
+const ASLEEP: usize = 0x4_6280;
+const AWAITED: usize = 0x4_6300;
 
 fn memory() -> Arc<Words> {
     Arc::new(Words::new(&[0, 8, 16, TAKEN, ASLEEP, AWAITED]))
 }
 
-fn me() -> VnodeId {
-    VnodeId::new(1).expect("a vnode")
+fn port(vnode: u32, lane: u32) -> Port {
+    Port {
+        vnode: VnodeId::new(vnode).expect("a vnode"),
+        lane: Lane::new(lane).expect("a lane"),
+    }
 }
 
-fn sender() -> VnodeId {
-    VnodeId::new(2).expect("a vnode")
+fn me() -> Port {
+    port(1, 2)
+}
+
+fn sender() -> Port {
+    port(2, 3)
 }
 
 /// Sends until it is sent, three times at most: another one can be met once, and its word be helped on once.
@@ -139,13 +148,13 @@ fn nobody_waits_for_what_is_taken() {
         let memory = memory();
         let other = memory.clone();
         let thread = thread::spawn(move || {
-            publish_taken(&*other, me(), sender(), 3, 1);
+            publish_taken(&*other, me(), sender(), Taken::new(3, 1));
             take_awaiting(&*other, me())
         });
         await_taken(&*memory, sender(), me());
         let seen = taken(&*memory, me(), sender(), 3);
         let raised = thread.join().expect("a station");
-        assert!(seen == 1 || raised == bit(sender()));
+        assert!(seen == 1 || raised == sender().bit());
         assert_eq!(memory.load_acquire64(AWAITED) == 0, raised != 0);
     });
 }

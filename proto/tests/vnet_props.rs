@@ -19,69 +19,92 @@ use adeos_proto::id::Generation;
 use adeos_proto::signature::Misfit;
 use adeos_proto::vnet::outgoing::{Do, Ready, LONG_PATIENCE_NS, PATIENCE_NS};
 use adeos_proto::vnet::station::{Listens, Mac};
-use adeos_proto::vnet::{self, SIGNATURE, SIZE};
+use adeos_proto::vnet::{self, Taken, SIGNATURE, SIZE};
 use adeos_proto::window::Window;
 use cells::Cells;
 use proptest::prelude::*;
-use segment_world::{mac, vnode, Outcome, World, STATIONS};
+use segment_world::{mac, port, vnode, Outcome, World, STATIONS};
+
+/// What stations 1 and 2 say of themselves.
+const RECORD_OF_1: usize = 0x1100;
+const RECORD_OF_2: usize = 0x1200;
+/// Where the places of its first wire lie.
+const PLACES_OF_1: usize = 0x8_4000;
 
 #[derive(Clone, Debug)]
 enum Call {
-    Send(usize, Option<usize>, usize, u8),
-    Take(usize),
-    Rejoin(usize),
-    Die(usize),
+    /// By a station and one of its lanes, to one or to all.
+    Send((usize, usize), Option<usize>, usize, u8),
+    /// By a station, of one of its lanes.
+    Take(usize, usize),
+    /// With so many lanes.
+    Rejoin(usize, usize),
+    Die(usize, usize),
+}
+
+fn any_lanes() -> impl Strategy<Value = usize> {
+    prop_oneof![Just(1usize), Just(2), Just(4)]
 }
 
 fn any_call() -> impl Strategy<Value = Call> {
     let station = || 0..STATIONS;
     let length = prop_oneof![4 => 0usize..100, 2 => 1400usize..1600, 1 => 60_000usize..0xffff];
     prop_oneof![
-        12 => (station(), prop::option::of(station()), length, any::<u8>())
-            .prop_map(|(from, to, length, fill)| Call::Send(from, to, length, fill)),
-        5 => station().prop_map(Call::Take),
-        1 => station().prop_map(Call::Rejoin),
-        1 => station().prop_map(Call::Die),
+        12 => ((station(), 0usize..4), prop::option::of(station()), length, any::<u8>())
+            .prop_map(|(by, to, length, fill)| Call::Send(by, to, length, fill)),
+        8 => (station(), 0usize..4).prop_map(|(number, lane)| Call::Take(number, lane)),
+        1 => (station(), any_lanes()).prop_map(|(number, lanes)| Call::Rejoin(number, lanes)),
+        1 => (station(), any_lanes()).prop_map(|(number, lanes)| Call::Die(number, lanes)),
     ]
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// VN-13, VN-20, VN-24: every frame that was sent reaches those that it is for, once, whole, and in order; whoever has to
-    /// wait can go on once something was taken; nothing of an earlier life reaches a later one.
+    /// VN-13, VN-20, VN-24, VN-57, VN-58: every frame that was sent by a lane reaches those that it is for, once, whole, and in
+    /// order, whatever lanes each has; whoever has to wait can go on once something was taken; nothing of an earlier life reaches a
+    /// later one; and what a lane counts is of one lane only, so that it makes sense to that.
     #[test]
-    fn frames_arrive(calls in prop::collection::vec(any_call(), 0..250)) {
-        let mut world = World::new();
+    fn frames_arrive(
+        lanes in prop::array::uniform4(any_lanes()),
+        calls in prop::collection::vec(any_call(), 0..250),
+    ) {
+        let mut world = World::with(lanes);
         for call in calls {
             match call {
-                Call::Send(from, to, length, fill) => {
+                Call::Send((from, lane), to, length, fill) => {
+                    let by = port(from, lane % world.lanes[from]);
                     let to = to.map_or(Mac::BROADCAST, mac);
                     let body = vec![fill; length];
-                    if let Outcome::Wait(until) = world.send(from, to, &body) {
+                    if let Outcome::Wait(until) = world.send_by(by, to, &body) {
                         prop_assert!(until > world.now);
                         for number in 0..STATIONS {
                             world.take(number);
                         }
-                        let again = world.send(from, to, &body);
+                        let again = world.send_by(by, to, &body);
                         prop_assert!(matches!(again, Outcome::Sent(_)));
                     }
                 }
-                Call::Take(number) => {
-                    world.take(number);
+                Call::Take(number, lane) => {
+                    world.take_from(number, lane % world.lanes[number]);
                 }
-                Call::Rejoin(number) => world.join(number),
-                Call::Die(number) => world.die(number, |world| {
+                Call::Rejoin(number, lanes) => {
+                    world.lanes[number] = lanes;
+                    world.join(number);
+                }
+                Call::Die(number, lanes) => world.die(number, |world| {
                     for from in 0..STATIONS {
                         assert!(!matches!(world.send(from, mac(number), &[3]), Outcome::Sent(_)));
                         world.take(from);
                     }
+                    world.lanes[number] = lanes;
                 }),
             }
+            prop_assert_eq!(world.lies(), 0);
         }
         for number in 0..STATIONS {
             world.take(number);
-            prop_assert!((0..STATIONS).all(|from| world.due[from][number].iter().all(|(_, must)| !must)));
+            prop_assert!(world.due.iter().all(|due| due[number].iter().all(|(_, must)| !must)));
         }
     }
 
@@ -111,10 +134,10 @@ proptest! {
             world.take(2);
         }
         // What it was sent is replaced by now, and it is heard of again.
-        let station = world.stations[1].as_mut().expect("a station");
+        let taker = &mut world.stations[1].as_mut().expect("a station").takers[0];
         let mut budget = usize::MAX;
-        prop_assert!(station.taker.next(&world.memory, &mut budget).is_none());
-        prop_assert!(station.taker.counts().replaced > 0);
+        prop_assert!(taker.next(&world.memory, &mut budget).is_none());
+        prop_assert!(taker.counts().replaced > 0);
         world.forget(1);
         prop_assert!(matches!(world.send(0, mac(1), &body), Outcome::Sent(_)));
         prop_assert_eq!(world.take(1), 1);
@@ -145,14 +168,16 @@ proptest! {
 
     /// VN-52: whatever is written over all of a segment, nobody takes more than there can be, and nobody waits for ever.
     #[test]
-    fn nobody_is_kept_by_nonsense(scribbles in prop::collection::vec((0usize..0x10_0000 / 8, any::<u64>(), any::<prop::sample::Index>()), 0..200)) {
-        let mut world = World::new();
+    fn nobody_is_kept_by_nonsense(lanes in prop::array::uniform4(any_lanes()), scribbles in prop::collection::vec((0usize..0x10_0000 / 8, any::<u64>(), any::<prop::sample::Index>()), 0..200)) {
+        let mut world = World::with(lanes);
         for (at, value, which) in scribbles {
             world.memory.store_release64(8 * at, value);
             let from = which.index(STATIONS);
             let Some(station) = world.stations[from].as_mut() else { continue };
-            station.sender.look(&world.memory, &world.lives);
-            let ready = station.sender.begin(&world.memory, mac((from + 1) % STATIONS), 60, world.now);
+            let lane = which.index(lanes[from]);
+            let (sender, taker) = (&mut station.senders[lane], &mut station.takers[lane]);
+            sender.look(&world.memory, &world.lives);
+            let ready = sender.begin(&world.memory, mac((from + 1) % STATIONS), 60, world.now);
             match ready {
                 Ready::Nobody | Ready::Missed => {}
                 Ready::Wait(until) => {
@@ -160,13 +185,13 @@ proptest! {
                     world.now = until;
                 }
                 Ready::Begun(outgoing) => {
-                    let mut sending = station.sender.finish(&world.memory, outgoing, [0; 16]);
+                    let mut sending = sender.finish(&world.memory, outgoing, [0; 16]);
                     let mut steps = 0;
                     loop {
                         steps += 1;
                         prop_assert!(steps < 100_000);
                         world.now += 10;
-                        match station.sender.step(&world.memory, &mut sending, world.now) {
+                        match sender.step(&world.memory, &mut sending, world.now) {
                             Do::Again | Do::Raise(_) => {}
                             Do::Wait(until) => world.now = until,
                             Do::Done | Do::Requeue(_) => break,
@@ -175,9 +200,9 @@ proptest! {
                 }
             }
             let mut budget = 64;
-            while let Some(incoming) = station.taker.next(&world.memory, &mut budget) {
+            while let Some(incoming) = taker.next(&world.memory, &mut budget) {
                 prop_assert!(incoming.body() + incoming.length <= SIZE);
-                let _ = station.taker.taken(&world.memory, incoming);
+                let _ = taker.taken(&world.memory, incoming);
             }
         }
     }
@@ -205,11 +230,11 @@ fn payload_is_no_frame() {
         assert!(matches!(world.send(0, mac(2), &body), Outcome::Sent(_)));
         world.take(2);
     }
-    let station = world.stations[1].as_mut().expect("a station");
+    let taker = &mut world.stations[1].as_mut().expect("a station").takers[0];
     let mut budget = usize::MAX;
-    let found = station.taker.next(&world.memory, &mut budget);
+    let found = taker.next(&world.memory, &mut budget);
     assert!(found.is_none(), "{found:?}");
-    assert!(station.taker.counts().replaced >= 100);
+    assert!(taker.counts().replaced >= 100);
 }
 
 /// VN-51: a station whose wire was written over once is sent to again, though it never counts what was lost.
@@ -218,7 +243,9 @@ fn what_is_lost_is_lost_once() {
     let mut world = World::new();
     while let Outcome::Sent(_) = world.send(0, mac(1), &[1]) {}
     for place in 0..vnet::PLACES {
-        world.memory.store_release64(0x2_1000 + 8 * place, u64::MAX);
+        world
+            .memory
+            .store_release64(PLACES_OF_1 + 8 * place, u64::MAX);
     }
     world.take(1);
     world.forget(1);
@@ -253,11 +280,9 @@ fn what_hangs_is_given_up() {
     while let Outcome::Sent(_) = world.send(0, mac(1), &body) {
         open += 1;
     }
-    let station = world.stations[0].as_mut().expect("a station");
-    station
-        .sender
-        .time_out(&world.memory, Some(vnode(1)), world.now);
-    let counts = station.sender.counts();
+    let sender = &mut world.stations[0].as_mut().expect("a station").senders[0];
+    sender.time_out(&world.memory, Some(vnode(1)), world.now);
+    let counts = sender.counts();
     assert_eq!((counts.aborted, counts.timeouts), (open, 1));
     assert!(matches!(world.send(0, mac(1), &body), Outcome::Lost));
     assert!(matches!(world.send(0, mac(2), &body), Outcome::Sent(_)));
@@ -267,9 +292,9 @@ fn what_hangs_is_given_up() {
     while let Outcome::Sent(_) = world.send(0, Mac::BROADCAST, &body) {
         world.take(3);
     }
-    let station = world.stations[0].as_mut().expect("a station");
-    station.sender.time_out(&world.memory, None, world.now);
-    assert!(station.sender.counts().aborted > 0);
+    let sender = &mut world.stations[0].as_mut().expect("a station").senders[0];
+    sender.time_out(&world.memory, None, world.now);
+    assert!(sender.counts().aborted > 0);
     assert!(matches!(
         world.send(0, Mac::BROADCAST, &body),
         Outcome::Sent(_)
@@ -280,14 +305,13 @@ fn what_hangs_is_given_up() {
 #[test]
 fn a_lie_is_told_once() {
     let mut world = World::new();
-    vnet::publish_taken(&world.memory, vnode(1), vnode(0), 1, 7);
+    vnet::publish_taken(&world.memory, port(1, 0), port(0, 0), Taken::new(1, 7));
     for _ in 0..100 {
         assert!(matches!(world.send(0, mac(1), &[3]), Outcome::Sent(_)));
         world.take(1);
     }
-    let sender = &world.stations[0].as_ref().expect("a station").sender;
     // The one above, and that the station does not go on from it.
-    assert!(sender.counts().lies <= 2, "{:?}", sender.counts());
+    assert!(world.lies() <= 2);
 }
 
 /// VN-50: what is for several waits for 8 ms in each 100, however many are behind, and since when.
@@ -321,7 +345,7 @@ fn several_wait_once() {
 fn a_station_says_anew_what_it_is() {
     let mut world = World::new();
     for word in 0..3 {
-        world.memory.store_release64(0x2000 + 8 * word, 0x1234);
+        world.memory.store_release64(RECORD_OF_1 + 8 * word, 0x1234);
         // Somebody else's change has all read anew.
         world.join(3);
         assert!(matches!(world.send(0, mac(1), &[1]), Outcome::Lost) || word == 2);
@@ -366,8 +390,7 @@ fn a_sender_that_joins_again_counts_anew() {
             world.take(1);
         }
         world.take(1);
-        let sender = &world.stations[0].as_ref().expect("a station").sender;
-        assert_eq!(sender.counts().lies, 0, "round {round}");
+        assert_eq!(world.lies(), 0, "round {round}");
     }
 }
 
@@ -377,11 +400,93 @@ fn who_sleeps_is_raised() {
     let mut world = World::new();
     assert!(matches!(world.send(0, mac(1), &[1]), Outcome::Sent(raised) if raised.is_empty()));
     world.take(1);
-    let taker = &world.stations[1].as_ref().expect("a station").taker;
+    let taker = &world.stations[1].as_ref().expect("a station").takers[0];
     assert!(taker.sleep(&world.memory));
-    assert!(matches!(world.send(0, mac(1), &[2]), Outcome::Sent(raised) if raised == [1]));
-    let taker = &world.stations[1].as_ref().expect("a station").taker;
+    let raised = world.send(0, mac(1), &[2]);
+    assert!(matches!(raised, Outcome::Sent(raised) if raised == [port(1, 0)]));
+    let taker = &world.stations[1].as_ref().expect("a station").takers[0];
     assert!(!taker.sleep(&world.memory), "there is a frame");
+}
+
+/// VN-41, VN-43: it is a lane that is raised, the one that sleeps, and the one that waits.
+#[test]
+fn lanes_are_raised_apart() {
+    let mut world = World::with([2, 4, 1, 1]);
+    for taker in &world.stations[1].as_ref().expect("a station").takers {
+        assert!(taker.sleep(&world.memory));
+    }
+    for lane in [1, 0] {
+        let raised = world.send_by(port(0, lane), mac(1), &[1]);
+        assert!(matches!(raised, Outcome::Sent(raised) if raised == [port(1, lane)]));
+    }
+    // Both wait for the one lane of 2.
+    for lane in [0, 1] {
+        while let Outcome::Sent(_) = world.send_by(port(0, lane), mac(2), &[1; 1500]) {}
+    }
+    world.take(2);
+    let taker = &world.stations[2].as_ref().expect("a station").takers[0];
+    let waiting = port(0, 0).bit() | port(0, 1).bit();
+    assert_eq!(taker.awaiting(&world.memory), waiting);
+    assert_eq!(taker.awaiting(&world.memory), 0);
+}
+
+/// VN-58, VN-59: what one lane sends and others take of it gives nobody another lane's chunks.
+#[test]
+fn lanes_keep_their_chunks() {
+    let mut world = World::with([2, 2, 1, 1]);
+    for fill in 0..5 {
+        let outcome = world.send_by(port(0, 1), mac(1), &[fill; 3000]);
+        assert!(matches!(outcome, Outcome::Sent(_)));
+    }
+    for round in 0..300 {
+        for lane in [0, 1] {
+            let outcome = world.send_by(port(0, lane), mac(2), &[round as u8; 9000]);
+            assert!(matches!(outcome, Outcome::Sent(_)));
+        }
+        let outcome = world.send(0, mac(1), &[9; 20000]);
+        assert!(matches!(outcome, Outcome::Sent(_)));
+        assert_eq!((world.take(2), world.take_from(1, 0)), (2, 1));
+        if round % 100 == 0 {
+            let outcome = world.send_by(port(0, 1), mac(1), &[7; 10]);
+            assert!(matches!(outcome, Outcome::Sent(_)));
+        }
+    }
+    assert_eq!(world.take_from(1, 1), 8);
+    assert_eq!(world.lies(), 0);
+}
+
+/// VN-56: who says that it has a number of lanes that no station has is not there.
+#[test]
+fn nobody_has_eight_lanes() {
+    let mut world = World::with([1, 4, 1, 1]);
+    assert!(matches!(world.send(0, mac(1), &[1]), Outcome::Sent(_)));
+    let state = world.memory.load_acquire64(RECORD_OF_1);
+    assert_eq!(state >> 3 & 3, 2);
+    world.memory.store_release64(RECORD_OF_1, state | 3 << 3);
+    world.membership_changes();
+    assert!(matches!(world.send(0, mac(1), &[1]), Outcome::Lost));
+}
+
+/// VN-21: what was sent to lanes that somebody says no more to have is not counted for those that it has.
+#[test]
+fn who_has_other_lanes_is_begun_anew() {
+    let mut world = World::with([1, 1, 4, 1]);
+    let state = world.memory.load_acquire64(RECORD_OF_2);
+    for log2 in [2, 0, 1, 2] {
+        let state = state & !(3 << 3) | log2 << 3;
+        world.memory.store_release64(RECORD_OF_2, state);
+        world.membership_changes();
+        // By the wire to which it is said to go.
+        let lane = 1 % (1 << log2);
+        for _ in 0..3 {
+            assert!(matches!(world.send(1, mac(2), &[1]), Outcome::Sent(_)));
+            let taker = &mut world.stations[2].as_mut().expect("a station").takers[lane];
+            let incoming = taker.next(&world.memory, &mut 1).expect("a frame");
+            let taken = taker.taken(&world.memory, incoming);
+            taken.expect("a frame that stands");
+        }
+        assert_eq!(world.lies(), 0);
+    }
 }
 
 /// VN-14: a group reaches those that listen to it, and who is promiscuous hears all.
@@ -415,13 +520,11 @@ fn stations_hear_what_they_listen_to() {
         let mut who = Vec::new();
         for number in 1..STATIONS {
             let station = world.stations[number].as_mut().expect("a station");
+            let taker = &mut station.takers[0];
             let mut budget = 10;
-            while let Some(incoming) = station.taker.next(&world.memory, &mut budget) {
+            while let Some(incoming) = taker.next(&world.memory, &mut budget) {
                 who.push(number);
-                station
-                    .taker
-                    .taken(&world.memory, incoming)
-                    .expect("a frame");
+                taker.taken(&world.memory, incoming).expect("a frame");
             }
         }
         who

@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which chunks of a station are in use: runs that follow each other, given out in turn.
+//! Which chunks of a lane are in use: runs that follow each other, given out in turn.
 //!
 //! Frames end in about the order in which they began, so the next run is looked for behind the last one.
 
+use super::port::{Lane, Lanes};
 use super::{CHUNK, CHUNKS};
 
 const WORDS: usize = CHUNKS / 64;
 
-/// The chunks of one station; its own, and nobody else's to see.
+/// The chunks of one lane, by their numbers in its station; its own, and nobody else's to see.
 #[derive(Clone, Debug)]
 pub struct Chunks {
     used: [u64; WORDS],
+    first: usize,
+    end: usize,
     free: usize,
     next: usize,
 }
@@ -33,13 +36,22 @@ impl Run {
 }
 
 impl Chunks {
-    /// All of them free.
-    pub const fn new() -> Self {
+    /// Those of a lane of a station with so many (VN-59), all of them free.
+    pub const fn new(lane: Lane, lanes: Lanes) -> Self {
+        let count = lanes.chunks();
+        let first = count * (lane.index() & (lanes.count() - 1));
         Self {
             used: [0; WORDS],
-            free: CHUNKS,
-            next: 0,
+            first,
+            end: first + count,
+            free: count,
+            next: first,
         }
+    }
+
+    /// How many there are.
+    pub const fn count(&self) -> usize {
+        self.end.saturating_sub(self.first)
     }
 
     /// How many are free.
@@ -52,12 +64,16 @@ impl Chunks {
         if count == 0 || count > self.free {
             return None;
         }
-        let first = self
-            .find(self.next, CHUNKS, count)
-            .or_else(|| self.find(0, self.next.saturating_add(count).min(CHUNKS), count))?;
+        let first = self.find(self.next, self.end, count).or_else(|| {
+            let to = self.next.saturating_add(count).min(self.end);
+            self.find(self.first, to, count)
+        })?;
         self.set(first, count, true);
         self.free = self.free.saturating_sub(count);
-        self.next = first.saturating_add(count) % CHUNKS;
+        self.next = match first.saturating_add(count) {
+            next if next < self.end => next,
+            _ => self.first,
+        };
         Some(Run {
             // Both are below the number of chunks.
             first: first as u16,
@@ -68,7 +84,7 @@ impl Chunks {
     /// Gives back what was taken.
     pub fn give(&mut self, run: Run) {
         self.set(run.first.into(), run.count.into(), false);
-        self.free = self.free.saturating_add(run.count.into()).min(CHUNKS);
+        self.free = self.free.saturating_add(run.count.into()).min(self.count());
     }
 
     /// The first of so many free ones in a range.
@@ -103,23 +119,24 @@ impl Chunks {
     }
 }
 
-impl Default for Chunks {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
     proptest! {
-        /// No chunk is given out twice, none is lost, and what fits is found.
+        /// No chunk is given out twice, none is lost, none is another lane's, and what fits is found.
         #[test]
-        fn are_given_out_once(calls in prop::collection::vec((any::<prop::sample::Index>(), 0usize..40, any::<bool>()), 0..300)) {
-            let mut chunks = Chunks::new();
-            let mut used = [false; CHUNKS];
+        fn are_given_out_once(
+            lane in 0u32..4,
+            log2 in 0u32..3,
+            calls in prop::collection::vec((any::<prop::sample::Index>(), 0usize..40, any::<bool>()), 0..300),
+        ) {
+            let lanes = Lanes::from_log2(log2).unwrap();
+            let lane = Lane::new(lane % lanes.count() as u32).unwrap();
+            let mut chunks = Chunks::new(lane, lanes);
+            let own = lane.index() * chunks.count()..(lane.index() + 1) * chunks.count();
+            let mut used: [bool; CHUNKS] = core::array::from_fn(|at| !own.contains(&at));
             let mut runs: Vec<Run> = Vec::new();
             for (which, count, gives) in calls {
                 if gives && !runs.is_empty() {

@@ -7,6 +7,7 @@
 //! apart from chunks, each for one of them, so that nothing that is sent can look like one.
 
 use super::chunks::Run;
+use super::port::{Lane, Port, MAX_LANES};
 use super::{chunk, head, CHUNK, CHUNKS, HEAD};
 use crate::id::VnodeId;
 use crate::record;
@@ -31,14 +32,14 @@ pub const MAX_LENGTH: usize = 0xffff + 14 + 8;
 /// Bytes of the smallest one, which has nothing but its header.
 pub const MIN_LENGTH: usize = 14;
 
-const _: () = assert!(MAX_LENGTH <= CHUNK * CHUNKS / 4 && Head::SIZE == HEAD);
+const _: () = assert!(MAX_LENGTH <= CHUNK * CHUNKS / MAX_LANES / 2 && Head::SIZE == HEAD);
 
 /// What goes over a wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Word {
     /// Whose frame it is.
-    pub from: VnodeId,
-    /// Its first chunk.
+    pub from: Port,
+    /// Its first chunk, of all that the station has.
     pub chunk: u16,
     /// Which of the sender's frames it is; not 0.
     pub generation: u16,
@@ -51,7 +52,8 @@ pub struct Word {
 const SENDER: u32 = 16;
 const TAKER: u32 = 24;
 const FROM: u32 = 32;
-const CHUNK_AT: u32 = 36;
+const LANE: u32 = 36;
+const CHUNK_AT: u32 = 38;
 
 const _: () = assert!(CHUNKS <= 1 << (super::wire::WORD_BITS - CHUNK_AT));
 
@@ -66,21 +68,24 @@ impl Word {
         self.generation as u64
             | (self.sender as u64) << SENDER
             | (self.taker as u64) << TAKER
-            | (self.from.number() as u64) << FROM
+            | (self.from.vnode.number() as u64) << FROM
+            | (self.from.lane.number() as u64) << LANE
             | (self.chunk as u64) << CHUNK_AT
     }
 
     /// What somebody has put on the wire; `None` if no station has such a chunk.
     pub const fn from_bits(bits: u64) -> Option<Self> {
         let chunk = bits >> CHUNK_AT;
-        let Some(from) = VnodeId::new((bits >> FROM & 0xf) as u32) else {
+        let vnode = VnodeId::new((bits >> FROM & 0xf) as u32);
+        let lane = Lane::new((bits >> LANE & 0x3) as u32);
+        let (Some(vnode), Some(lane)) = (vnode, lane) else {
             return None;
         };
         if chunk >= CHUNKS as u64 {
             return None;
         }
         Some(Self {
-            from,
+            from: Port { vnode, lane },
             chunk: chunk as u16,
             generation: bits as u16,
             sender: (bits >> SENDER) as u8,
@@ -114,7 +119,7 @@ pub fn begin<W: Window>(window: &W, me: VnodeId, run: Run) {
 
 /// Says that the frame of a word stands, with `length` bytes behind the head. The sender.
 pub fn finish<W: Window>(window: &W, word: Word, length: usize, offload: [u8; 16]) {
-    let at = head(word.from, word.chunk.into());
+    let at = head(word.from.vnode, word.chunk.into());
     let said = Head {
         generation: 0,
         // No frame is that long.
@@ -128,7 +133,7 @@ pub fn finish<W: Window>(window: &W, word: Word, length: usize, offload: [u8; 16
 
 /// What a word stands for: how many bytes there are, and what is left to do with them.
 pub fn open<W: Window>(window: &W, word: Word) -> Result<(usize, [u8; 16]), Lost> {
-    let at = head(word.from, word.chunk.into());
+    let at = head(word.from.vnode, word.chunk.into());
     if !is_there(window, word) {
         return Err(Lost::Replaced);
     }
@@ -154,7 +159,7 @@ pub fn close<W: Window>(window: &W, word: Word) -> Result<(), Lost> {
 }
 
 fn is_there<W: Window>(window: &W, word: Word) -> bool {
-    let at = head(word.from, word.chunk.into()) + Head::OFFSETS.generation;
+    let at = head(word.from.vnode, word.chunk.into()) + Head::OFFSETS.generation;
     let generation = window.load_acquire(at);
     generation != 0 && generation == word.stands()
 }

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How a station takes what is on its wire.
+//! How a lane of a station takes what is on its wire.
 //!
 //! The caller copies the bytes. Whatever comes over the wire is taken, counted and answered for, so that its sender has its chunks
 //! again, also if there is nothing in it. docs/vnet.md, section 3.4.
 
 use super::frame::{self, Lost, Word};
+use super::port::{Port, PORTS};
 use super::wire::{Arrived, Receiver};
-use super::{publish_taken, sleep, take_awaiting, wake};
-use crate::id::{VnodeId, MAX_VNODES};
-use crate::membership::Mask;
+use super::{publish_taken, sleep, take_awaiting, wake, Taken};
 use crate::window::Window;
 
 /// What was counted, ever.
@@ -51,34 +50,34 @@ pub struct Incoming {
 impl Incoming {
     /// Where its bytes are.
     pub const fn body(&self) -> usize {
-        frame::body(self.word.from, self.word.chunk)
+        frame::body(self.word.from.vnode, self.word.chunk)
     }
 
     /// Who says that it has sent it.
-    pub const fn from(&self) -> VnodeId {
+    pub const fn from(&self) -> Port {
         self.word.from
     }
 }
 
-/// The taking end of a station.
+/// The taking end of a lane.
 #[derive(Debug)]
 pub struct Taker {
-    me: VnodeId,
+    me: Port,
     epoch: u8,
     wire: Receiver,
-    /// By sender, which time it has joined, and what was taken of it since.
-    taken: [(u8, u64); MAX_VNODES],
+    /// By sending port.
+    taken: [Taken; PORTS],
     counts: Counts,
 }
 
 impl Taker {
-    /// That of a station that has just joined.
-    pub const fn new(me: VnodeId, epoch: u8, wire: Receiver) -> Self {
+    /// That of a station that has just joined for the time `epoch`.
+    pub const fn new(me: Port, epoch: u8, wire: Receiver) -> Self {
         Self {
             me,
             epoch,
             wire,
-            taken: [(0, 0); MAX_VNODES],
+            taken: [Taken::NONE; PORTS],
             counts: Counts {
                 replaced: 0,
                 length: 0,
@@ -139,8 +138,8 @@ impl Taker {
         result
     }
 
-    /// Senders that wait for what was taken: their portals are to be raised. After some frames have been taken.
-    pub fn awaiting<W: Window>(&self, window: &W) -> Mask {
+    /// Ports that wait for what was taken, as bits: they are to be raised. After some frames have been taken.
+    pub fn awaiting<W: Window>(&self, window: &W) -> u64 {
         take_awaiting(window, self.me)
     }
 
@@ -160,16 +159,11 @@ impl Taker {
     }
 
     fn answer<W: Window>(&mut self, window: &W, word: Word) {
-        let Some((epoch, taken)) = self.taken.get_mut(word.from.index()) else {
+        let Some(taken) = self.taken.get_mut(word.from.index()) else {
             return;
         };
-        if *epoch != word.sender {
-            // The sender has joined anew, and counts anew.
-            *epoch = word.sender;
-            *taken = 0;
-        }
-        *taken = taken.wrapping_add(1);
-        publish_taken(window, self.me, word.from, *epoch, *taken);
+        *taken = taken.next(word.sender);
+        publish_taken(window, self.me, word.from, *taken);
     }
 
     fn count(&mut self, lost: Lost) {

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How a station sends: to whom, whether it has to wait, and for how long it does.
+//! How a lane of a station sends: to whom, whether it has to wait, and for how long it does.
 //!
 //! The caller copies the bytes, has the time, and raises portals. A frame goes in three steps: [`Sender::begin`] finds its
 //! chunks, [`Sender::finish`] says that it stands there, and [`Sender::step`] puts it on one wire after the other.
 //! docs/vnet.md, sections 3 and 4.
 
-use super::chunks::Run;
+use super::chunks::{Chunks, Run};
 use super::forward::{addressees, targets};
 use super::frame::{self, Word};
-use super::ledger::{Ledger, Line};
+use super::ledger::{Books, Frame, Ledger, Line};
+use super::port::{Lanes, Port};
 use super::station::{Lives, Mac, Roster};
 use super::wire::Sensed;
 use super::{await_taken, sleeps, taken, wire};
@@ -110,7 +111,7 @@ pub enum Ready {
 #[must_use = "it has chunks"]
 pub struct Outgoing {
     run: Run,
-    me: VnodeId,
+    me: Port,
     length: usize,
     to: Mask,
 }
@@ -118,7 +119,7 @@ pub struct Outgoing {
 impl Outgoing {
     /// Where its bytes go.
     pub const fn body(&self) -> usize {
-        frame::body(self.me, self.run.first)
+        frame::body(self.me.vnode, self.run.first)
     }
 }
 
@@ -148,20 +149,20 @@ pub enum Do {
     Again,
     /// Calls again at this time, which may be now.
     Wait(u64),
-    /// Raises the portal of a vnode, and calls again.
-    Raise(VnodeId),
+    /// Raises the portal of a lane, and calls again.
+    Raise(Port),
     /// Nothing more: the frame is with all that it was for, or counted.
     Done,
     /// It has not been sent to anybody, and is to be begun again when somebody takes something, or at this time.
     Requeue(u64),
 }
 
-/// The sending end of a station.
+/// The sending end of a lane.
 #[derive(Debug)]
-pub struct Sender<L> {
-    me: VnodeId,
+pub struct Sender<L, F> {
+    me: Port,
     epoch: u8,
-    ledger: Ledger<L>,
+    ledger: Ledger<L, F>,
     roster: Roster,
     behind: [Behind; MAX_VNODES],
     /// When the last wait for several stations began.
@@ -173,14 +174,17 @@ pub struct Sender<L> {
     counts: Counts,
 }
 
-impl<L: DerefMut<Target = [Line]>> Sender<L> {
-    /// That of a station that has joined for the time `epoch`. `seed` is another number for each; of `lines` there are
-    /// as many as vnodes.
-    pub const fn new(me: VnodeId, epoch: u8, seed: u64, lines: L) -> Self {
+impl<L, F> Sender<L, F>
+where
+    L: DerefMut<Target = [Line]>,
+    F: DerefMut<Target = [Frame]>,
+{
+    /// That of a lane of a station with so many, which has joined for the time `epoch`. `seed` is another number for each.
+    pub const fn new(me: Port, lanes: Lanes, epoch: u8, seed: u64, books: Books<L, F>) -> Self {
         Self {
             me,
             epoch,
-            ledger: Ledger::new(lines),
+            ledger: Ledger::new(Chunks::new(me.lane, lanes), books),
             roster: Roster::NEW,
             behind: [Behind::No; MAX_VNODES],
             several: None,
@@ -218,7 +222,7 @@ impl<L: DerefMut<Target = [Line]>> Sender<L> {
 
     /// Looks who is there, and forgets those who have left; whether it has read anew what they say.
     pub fn look<W: Window>(&mut self, window: &W, lives: &Lives) -> bool {
-        let Some(changed) = self.roster.refresh(window, self.me, lives) else {
+        let Some(changed) = self.roster.refresh(window, self.me.vnode, lives) else {
             return false;
         };
         for station in each(changed) {
@@ -264,7 +268,7 @@ impl<L: DerefMut<Target = [Line]>> Sender<L> {
                 return Ready::Wait(until);
             }
         };
-        frame::begin(window, self.me, run);
+        frame::begin(window, self.me.vnode, run);
         Ready::Begun(Outgoing {
             run,
             me: self.me,
@@ -336,15 +340,16 @@ impl<L: DerefMut<Target = [Line]>> Sender<L> {
             taker,
             ..frame.word
         };
-        match wire(to).send(window, word.bits()) {
+        let port = self.port(to);
+        match wire(port).send(window, word.bits()) {
             Sensed::Sent => {
                 self.ledger.sent(frame.run, to);
                 frame.sent = true;
                 self.counts.sent = self.counts.sent.wrapping_add(1);
                 let _ = self.next(frame, to, &attempt);
-                if sleeps(window, to) {
+                if sleeps(window, port) {
                     self.counts.raised = self.counts.raised.wrapping_add(1);
-                    return Do::Raise(to);
+                    return Do::Raise(port);
                 }
                 Do::Again
             }
@@ -368,7 +373,7 @@ impl<L: DerefMut<Target = [Line]>> Sender<L> {
                 self.counts.lies = self.counts.lies.wrapping_add(1);
                 self.counts.missed = self.counts.missed.wrapping_add(1);
                 let _ = self.next(frame, to, &attempt);
-                Do::Raise(to)
+                Do::Raise(port)
             }
         }
     }
@@ -419,12 +424,12 @@ impl<L: DerefMut<Target = [Line]>> Sender<L> {
             // Others may have filled its wire, or somebody may have written over what it was to take.
             let is_new =
                 self.ledger.open(station) == 0 || now.saturating_sub(since) >= LONG_PATIENCE_NS;
-            if !is_new || !wire(station).has_room(window) {
+            if !is_new || !wire(self.port(station)).has_room(window) {
                 return Room::Stuck;
             }
             self.ledger.restart(station, self.taken(window, station));
         } else if !self.has_room(window, station) {
-            await_taken(window, self.me, station);
+            await_taken(window, self.me, self.port(station));
             self.settle(window, station);
             if !self.has_room(window, station) {
                 return Room::Full;
@@ -435,7 +440,7 @@ impl<L: DerefMut<Target = [Line]>> Sender<L> {
     }
 
     fn has_room<W: Window>(&self, window: &W, station: VnodeId) -> bool {
-        self.ledger.may_send(station) && wire(station).has_room(window)
+        self.ledger.may_send(station) && wire(self.port(station)).has_room(window)
     }
 
     /// Until when a frame waits for some of several stations; [`None`] if it does not.
@@ -490,7 +495,7 @@ impl<L: DerefMut<Target = [Line]>> Sender<L> {
         let mut run = self.ledger.take(bytes);
         if run.is_none() {
             for station in each(self.ledger.behind()) {
-                await_taken(window, self.me, station);
+                await_taken(window, self.me, self.port(station));
                 self.settle(window, station);
             }
             run = self.ledger.take(bytes);
@@ -529,7 +534,14 @@ impl<L: DerefMut<Target = [Line]>> Sender<L> {
     }
 
     fn taken<W: Window>(&self, window: &W, by: VnodeId) -> u64 {
-        taken(window, by, self.me, self.epoch)
+        taken(window, self.port(by), self.me, self.epoch)
+    }
+
+    /// The lane of a station to which this one sends. One that is not there has none that matters.
+    fn port(&self, station: VnodeId) -> Port {
+        let seen = self.roster.station(station);
+        let lanes = seen.map_or(Lanes::ONE, |seen| seen.lanes);
+        self.me.towards(station, lanes)
     }
 
     fn behind(&self, station: VnodeId) -> Behind {

@@ -5,8 +5,9 @@
 //! A station has the number of its vnode. It says itself what it is; others believe it as far as the membership has that
 //! life of the vnode. A word that counts changes tells when to read it all anew. docs/vnet.md, section 2.
 
+use super::port::{Lanes, Port, MAX_LANES};
 use super::wire::Receiver;
-use super::{at, part, publish_taken, wake, wire, Header};
+use super::{begin, Header, STATION, STATIONS};
 use crate::id::{Generation, VnodeId, MAX_VNODES};
 use crate::record;
 use crate::window::Window;
@@ -14,7 +15,7 @@ use crate::window::Window;
 record! {
     /// What a station says of itself.
     pub struct Station: 0x18 {
-        /// The life of its vnode, which time it has joined, and [`ACTIVE`] and the like.
+        /// The life of its vnode, which time it has joined, how many lanes it has, and [`ACTIVE`] and the like.
         state: u64,
         /// Its address, the first byte lowest.
         mac: u64,
@@ -29,8 +30,14 @@ const ACTIVE: u64 = 1;
 const PROMISCUOUS: u64 = 1 << 1;
 /// It takes all for groups.
 const ALL_MULTICAST: u64 = 1 << 2;
+const LANES: u32 = 3;
 const EPOCH: u32 = 8;
 const LIFE: u32 = 32;
+
+/// Where what a station says lies.
+const fn record_of(station: VnodeId) -> usize {
+    STATIONS + STATION * station.index()
+}
 
 /// Times that a station tries to count its change while others count theirs: then they have, and all read anew.
 const TRIES: u32 = 64;
@@ -99,6 +106,8 @@ pub struct Seen {
     pub epoch: u8,
     /// Its address.
     pub mac: Mac,
+    /// How many lanes it has.
+    pub lanes: Lanes,
     /// What it listens to.
     pub listens: Listens,
 }
@@ -109,43 +118,47 @@ pub struct Own {
     me: VnodeId,
     life: Generation,
     epoch: u8,
+    lanes: Lanes,
     mac: Mac,
     listens: Listens,
 }
 
+/// The wires to the lanes of a station; to as many as it has.
+pub type Wires = [Option<Receiver>; MAX_LANES];
+
 impl Own {
-    /// Joins the segment: from here on others send. The wire is empty, and begins where no word of an earlier time is
-    /// taken for one of now (VN-20).
+    /// Joins the segment with so many lanes: from here on others send. The wires are empty, and begin where no word of an
+    /// earlier time is taken for one of now (VN-20).
     pub fn join<W: Window>(
         window: &W,
         me: VnodeId,
         life: Generation,
         mac: Mac,
-    ) -> (Self, Receiver) {
-        let state = at(me, part::STATION) + Station::OFFSETS.state;
+        lanes: Lanes,
+    ) -> (Self, Wires) {
+        let state = record_of(me) + Station::OFFSETS.state;
         let before = window.load_acquire64(state);
         window.store_release64(state, before & !ACTIVE);
         window.full_barrier();
-        for from in VnodeId::all() {
-            publish_taken(window, me, from, 0, 0);
+        let mut wires = Wires::default();
+        for (lane, wire) in lanes.each().zip(&mut wires) {
+            *wire = Some(begin(window, Port { vnode: me, lane }));
         }
-        window.store_release64(at(me, part::AWAITED), 0);
-        wake(window, me);
-        let receiver = wire(me).begin(window);
         let own = Self {
             me,
             life,
             epoch: ((before >> EPOCH) as u8).wrapping_add(1),
+            lanes,
             mac,
             listens: Listens::default(),
         };
         own.publish(window);
-        (own, receiver)
+        (own, wires)
     }
 
     /// Leaves it. What is on the wire is lost.
     pub fn leave<W: Window>(self, window: &W) {
-        let state = at(self.me, part::STATION) + Station::OFFSETS.state;
+        let state = record_of(self.me) + Station::OFFSETS.state;
         window.store_release64(state, self.state() & !ACTIVE);
         count_change(window);
     }
@@ -166,9 +179,10 @@ impl Own {
 
     /// Says anew what it is, if somebody has written over that; whether it had to (VN-53).
     pub fn mend<W: Window>(&self, window: &W) -> bool {
-        let is_there = self.words().into_iter().all(|(offset, word)| {
-            window.load_acquire64(at(self.me, part::STATION) + offset) == word
-        });
+        let is_there = self
+            .words()
+            .into_iter()
+            .all(|(offset, word)| window.load_acquire64(record_of(self.me) + offset) == word);
         if !is_there {
             self.publish(window);
         }
@@ -181,7 +195,10 @@ impl Own {
     }
 
     const fn state(&self) -> u64 {
-        let mut state = (self.life.0 as u64) << LIFE | (self.epoch as u64) << EPOCH | ACTIVE;
+        let mut state = (self.life.0 as u64) << LIFE
+            | (self.epoch as u64) << EPOCH
+            | (self.lanes.log2() as u64) << LANES
+            | ACTIVE;
         if self.listens.promiscuous {
             state |= PROMISCUOUS;
         }
@@ -202,7 +219,7 @@ impl Own {
 
     fn publish<W: Window>(&self, window: &W) {
         for (offset, word) in self.words() {
-            window.store_release64(at(self.me, part::STATION) + offset, word);
+            window.store_release64(record_of(self.me) + offset, word);
         }
         count_change(window);
     }
@@ -225,19 +242,22 @@ pub fn changes<W: Window>(window: &W) -> u64 {
 }
 
 fn see<W: Window>(window: &W, station: VnodeId) -> Option<Seen> {
-    let page = at(station, part::STATION);
-    let state = window.load_acquire64(page + Station::OFFSETS.state);
+    let record = record_of(station);
+    let state = window.load_acquire64(record + Station::OFFSETS.state);
     if state & ACTIVE == 0 {
         return None;
     }
+    // Who has a number of lanes that nobody has is not there, for nobody could send to it.
+    let lanes = Lanes::from_log2((state >> LANES & 3) as u32)?;
     Some(Seen {
         life: Generation((state >> LIFE) as u32),
         epoch: (state >> EPOCH) as u8,
-        mac: Mac::from_word(window.load_acquire64(page + Station::OFFSETS.mac)),
+        mac: Mac::from_word(window.load_acquire64(record + Station::OFFSETS.mac)),
+        lanes,
         listens: Listens {
             promiscuous: state & PROMISCUOUS != 0,
             all_multicast: state & ALL_MULTICAST != 0,
-            filter: window.load_acquire64(page + Station::OFFSETS.filter),
+            filter: window.load_acquire64(record + Station::OFFSETS.filter),
         },
     })
 }
@@ -285,7 +305,8 @@ impl Roster {
         for (vnode, known) in VnodeId::all().zip(&mut self.stations) {
             let life = lives.get(vnode.index()).copied().flatten();
             let now = see(window, vnode).filter(|seen| vnode != me && life == Some(seen.life));
-            let joined = |seen: Seen| (seen.life, seen.epoch);
+            // What was sent to other lanes than now is nobody's to count.
+            let joined = |seen: Seen| (seen.life, seen.epoch, seen.lanes);
             if known.map(joined) != now.map(joined) {
                 changed |= crate::membership::bit(vnode);
             }

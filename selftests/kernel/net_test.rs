@@ -7,8 +7,8 @@
 //!
 //! | line | |
 //! |------|-|
-//! | `claims STATION` | sends frames of some sizes with all kinds of claims of what is left to do with them |
-//! | `scribble COUNT` | writes over so many words of the segment: headers of stations and frames, and wires |
+//! | `claims STATION` | sends frames of some sizes with all kinds of claims of what is left to do with them, by two lanes |
+//! | `scribble COUNT` | writes over so many words of the segment: headers of stations and frames, wires, and what ports say |
 //!
 //! The file tells how many frames were sent, and how many were not.
 
@@ -32,11 +32,21 @@ use adeos_proto::id::{
 };
 use adeos_proto::layout::portal::NETWORK;
 use adeos_proto::portal::Number;
-use adeos_proto::vnet::ledger::Line;
+use adeos_proto::vnet::ledger::{
+    Books,
+    Frame,
+    Line, //
+};
 use adeos_proto::vnet::outgoing::{
     Do,
     Ready,
     Sender, //
+};
+use adeos_proto::vnet::port::{
+    self,
+    Lanes,
+    Port,
+    PORTS, //
 };
 use adeos_proto::vnet::station::{
     Lives,
@@ -45,6 +55,9 @@ use adeos_proto::vnet::station::{
 };
 use adeos_proto::vnet::{
     chunk,
+    wire,
+    CHUNKS,
+    PLACES,
     SIGNATURE, //
 };
 use adeos_proto::window::Window;
@@ -97,6 +110,9 @@ struct Test {
 const SIZES: [usize; 4] = [60, 1500, 4000, 60000];
 /// Words of the segment up to the frames themselves.
 const WORDS: u32 = (chunk(VnodeId::ROOT, 0) / 8) as u32;
+/// Words of a port's page that say something, and the place among them of its wire's head.
+const SAID: u32 = 0x380 / 8;
+const HEAD: usize = 0x200;
 
 static SENT: Atomic<u64> = Atomic::new(0);
 static UNSENT: Atomic<u64> = Atomic::new(0);
@@ -123,20 +139,37 @@ impl Test {
         let identity = self.core.identity();
         let me = identity.vnode;
         let mac = Mac::of_vnode("0", me);
-        let (own, _wire) = Own::join(&self.mapped, me, identity.generation, mac);
-        let mut lines = KVec::with_capacity(MAX_VNODES, GFP_KERNEL)?;
-        for _ in 0..MAX_VNODES {
-            lines.push(Line::NEW, GFP_KERNEL)?;
-        }
-        let mut sender = Sender::new(me, own.epoch(), now_ns(), lines);
+        let lanes = Lanes::new(2).ok_or(EINVAL)?;
+        let (own, _wires) = Own::join(&self.mapped, me, identity.generation, mac, lanes);
         let view = self.core.view();
         let lives: Lives = core::array::from_fn(|at| {
             let vnode = VnodeId::new(at as u32)?;
             view.life(vnode).map(|life| life.generation)
         });
-        sender.look(&self.mapped, &lives);
-        let to = sender.roster().station(to).ok_or(ENOENT)?.mac;
-        for size in SIZES {
+        // Each lane sends the half of it.
+        for (lane, sizes) in lanes.each().zip(SIZES.chunks(2)) {
+            let books = Books {
+                lines: KVec::from_elem(Line::NEW, MAX_VNODES, GFP_KERNEL)?,
+                frames: KVec::from_elem(Frame::NEW, CHUNKS, GFP_KERNEL)?,
+            };
+            let port = Port { vnode: me, lane };
+            let mut sender = Sender::new(port, lanes, own.epoch(), now_ns(), books);
+            sender.look(&self.mapped, &lives);
+            let to = sender.roster().station(to).ok_or(ENOENT)?.mac;
+            self.claims_of(&mut sender, to, mac, sizes);
+        }
+        own.leave(&self.mapped);
+        Ok(())
+    }
+
+    fn claims_of(
+        &self,
+        sender: &mut Sender<KVec<Line>, KVec<Frame>>,
+        to: Mac,
+        from: Mac,
+        sizes: &[usize],
+    ) {
+        for size in sizes {
             for flags in 0..4 {
                 for kind in [0, 1, 3, 4, 5, 0x81, 0xff] {
                     for numbers in [
@@ -149,19 +182,17 @@ impl Test {
                     ] {
                         for protocol in [0x0800, 0x86dd, 0x88b5] {
                             let offload = offload(flags, kind, numbers);
-                            self.send(&mut sender, to, mac, protocol, size, offload);
+                            self.send(sender, to, from, protocol, *size, offload);
                         }
                     }
                 }
             }
         }
-        own.leave(&self.mapped);
-        Ok(())
     }
 
     fn send(
         &self,
-        sender: &mut Sender<KVec<Line>>,
+        sender: &mut Sender<KVec<Line>, KVec<Frame>>,
         to: Mac,
         from: Mac,
         protocol: u16,
@@ -188,7 +219,7 @@ impl Test {
             loop {
                 match sender.step(&self.mapped, &mut sending, now_ns()) {
                     Do::Again | Do::Wait(_) => core::hint::spin_loop(),
-                    Do::Raise(vnode) => self.raise(vnode),
+                    Do::Raise(port) => self.raise(port),
                     Do::Done => {
                         SENT.fetch_add(1, Relaxed);
                         return;
@@ -200,25 +231,29 @@ impl Test {
         UNSENT.fetch_add(1, Relaxed);
     }
 
-    fn raise(&self, vnode: VnodeId) {
-        if let Some(number) = Number::new(NETWORK) {
-            self.core.raise(vnode, number);
+    fn raise(&self, port: Port) {
+        if let Some(number) = Number::new(NETWORK + port.lane.number()) {
+            self.core.raise(port.vnode, number);
         }
     }
 
-    /// Writes over what is not frames, and has everybody look.
+    /// Writes over what is not frames, half of it over what ports say and over their wires, and has everybody look.
     fn scribble(&self, count: u64) {
         let mut dice = Dice::new(count);
         // VN-54: whoever comes again finds a segment.
         self.mapped.store_release64(0, 0);
         for _ in 0..count {
-            let word = dice.roll(WORDS) as usize;
+            let port = port::each(u64::MAX).nth(dice.roll(PORTS as u32) as usize);
+            let at = match (port, dice.roll(4)) {
+                (Some(port), 0) => wire(port).head - HEAD + 8 * dice.roll(SAID) as usize,
+                (Some(port), 1) => wire(port).places + 8 * dice.roll(PLACES as u32) as usize,
+                _ => 8 * dice.roll(WORDS) as usize,
+            };
             let value = u64::from(dice.roll(u32::MAX)) << 32 | u64::from(dice.roll(u32::MAX));
-            self.mapped
-                .store_release64(8 * word, value >> dice.roll(64));
+            self.mapped.store_release64(at, value >> dice.roll(64));
         }
-        for vnode in VnodeId::all() {
-            self.raise(vnode);
+        for port in port::each(u64::MAX) {
+            self.raise(port);
         }
     }
 }

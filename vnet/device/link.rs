@@ -18,12 +18,21 @@ use crate::statics::Listed;
 use adeos_core::now_ns;
 use adeos_proto::id::MAX_VNODES;
 use adeos_proto::vnet::incoming::Taker;
-use adeos_proto::vnet::ledger::Line;
+use adeos_proto::vnet::ledger::{
+    Books,
+    Frame,
+    Line, //
+};
 use adeos_proto::vnet::outgoing::Sender;
+use adeos_proto::vnet::port::{
+    Lanes,
+    Port, //
+};
 use adeos_proto::vnet::station::{
     Mac,
     Own, //
 };
+use adeos_proto::vnet::CHUNKS;
 use kernel::prelude::*;
 use kernel::sync::{
     Arc,
@@ -174,14 +183,17 @@ impl Device {
         for _ in 0..MAX_VNODES {
             lines.push(Line::NEW, GFP_KERNEL)?;
         }
+        let frames = KVec::from_elem(Frame::NEW, CHUNKS, GFP_KERNEL)?;
         let identity = self.core.identity();
         let (me, life) = (identity.vnode, identity.generation);
         let seed = now_ns() ^ (u64::from(me.number()) << 48);
         without_soft_interrupts(|| {
-            let (mut own, wire) = Own::join(segment.window(), me, life, address);
+            let lanes = Lanes::ONE;
+            let port = Port::first(me);
+            let (mut own, [wire, ..]) = Own::join(segment.window(), me, life, address, lanes);
             let mut incoming = self.incoming.lock();
-            incoming.taking = Some(Taking {
-                taker: Taker::new(me, own.epoch(), wire),
+            incoming.taking = wire.map(|wire| Taking {
+                taker: Taker::new(port, own.epoch(), wire),
                 segment: segment.clone(),
             });
             incoming.is_asleep = false;
@@ -190,7 +202,7 @@ impl Device {
             own.listen(segment.window(), outgoing.listens);
             outgoing.waiting = [None; MAX_VNODES];
             outgoing.joined = Some(Joined {
-                sender: Sender::new(me, own.epoch(), seed, lines),
+                sender: Sender::new(port, lanes, own.epoch(), seed, Books { lines, frames }),
                 own,
                 segment,
             });

@@ -6,10 +6,11 @@
 
 use adeos_proto::id::{Generation, MAX_VNODES};
 use adeos_proto::vnet::incoming::Taker;
-use adeos_proto::vnet::ledger::Line;
+use adeos_proto::vnet::ledger::{Books, Frame, Line};
 use adeos_proto::vnet::outgoing::{Do, Ready, Sender, LONG_PATIENCE_NS};
+use adeos_proto::vnet::port::{self, Lane, Lanes, Port};
 use adeos_proto::vnet::station::{Listens, Lives, Mac, Own};
-use adeos_proto::vnet::{self, chunk, head, CHUNK, CHUNKS, HEAD};
+use adeos_proto::vnet::{self, chunk, head, CHUNK, CHUNKS, HEAD, PLACES};
 use adeos_proto::window::Window;
 use hostile::{at, vnode, Input, Memory};
 use std::ops::Range;
@@ -19,6 +20,8 @@ use std::sync::OnceLock;
 const STATIONS: u32 = 4;
 /// The honest one.
 const ME: u32 = 2;
+/// Its lanes.
+const LANES: usize = 2;
 const HEADER: Range<usize> = 0..0x18;
 const CHANGES: Range<usize> = 0x10..0x18;
 
@@ -28,12 +31,29 @@ const STEP: usize = 32;
 /// Accesses for each word that is taken.
 const TAKE: usize = 12;
 
-fn page(station: u32) -> Range<usize> {
-    at(0x1000 + 0x1000 * station as usize, 0x1000)
+fn record(station: u32) -> Range<usize> {
+    at(0x1000 + 0x100 * station as usize, 0x100)
 }
 
-fn places(station: u32) -> Range<usize> {
-    at(0x2_0000 + 0x1000 * station as usize, 0x1000)
+fn page(port: Port) -> Range<usize> {
+    at(0x4_0000 + 0x1000 * port.index(), 0x1000)
+}
+
+fn places(port: Port) -> Range<usize> {
+    at(vnet::wire(port).places, 8 * PLACES)
+}
+
+fn head_of_wire(port: Port) -> Range<usize> {
+    at(vnet::wire(port).head, 8)
+}
+
+fn awaited(port: Port) -> Range<usize> {
+    at(page(port).start + 0x300, 8)
+}
+
+/// The lanes of some stations, whether they have them or not.
+fn ports(stations: Range<u32>) -> impl Iterator<Item = Port> {
+    port::each(u64::MAX).filter(move |port| stations.contains(&port.vnode.number()))
 }
 
 fn store(station: u32) -> Range<usize> {
@@ -66,7 +86,8 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     // The others are there, as if they had just joined.
     for station in (0..STATIONS).filter(|station| *station != ME) {
         let mac = Mac::of_vnode("fuzz", vnode(station));
-        let (mut own, _) = Own::join(&memory, vnode(station), Generation(1), mac);
+        let lanes = Lanes::from_log2(u32::from(input.byte() % 3)).unwrap_or(Lanes::ONE);
+        let (mut own, _) = Own::join(&memory, vnode(station), Generation(1), mac, lanes);
         let listens = Listens {
             promiscuous: input.yes(),
             ..Listens::default()
@@ -74,44 +95,71 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         own.listen(&memory, listens);
     }
     let me = vnode(ME);
-    let (own, wire) = Own::join(&memory, me, Generation(1), Mac::of_vnode("fuzz", me));
-    let mut sender = Sender::new(me, own.epoch(), 7, vec![Line::NEW; MAX_VNODES]);
-    let mut taker = Taker::new(me, own.epoch(), wire);
+    let lanes = Lanes::new(LANES).unwrap_or(Lanes::ONE);
+    let mac = Mac::of_vnode("fuzz", me);
+    let (own, wires) = Own::join(&memory, me, Generation(1), mac, lanes);
+    let epoch = own.epoch();
+    let port = |lane: Lane| Port { vnode: me, lane };
+    let sender = |lane: Lane| {
+        let books = Books {
+            lines: vec![Line::NEW; MAX_VNODES],
+            frames: vec![Frame::NEW; CHUNKS],
+        };
+        Sender::new(port(lane), lanes, epoch, 7, books)
+    };
+    let mut senders: Vec<_> = lanes.each().map(sender).collect();
+    let wires = lanes.each().zip(wires.into_iter().flatten());
+    let mut takers: Vec<_> = wires
+        .map(|(lane, wire)| Taker::new(port(lane), epoch, wire))
+        .collect();
 
     let others = || (0..STATIONS).filter(|station| *station != ME);
-    let mut reach: Vec<_> = others().map(page).collect();
+    let of_others = || ports(0..STATIONS).filter(|port| port.vnode.number() != ME);
+    let own_ports = || lanes.each().map(port);
+    let mut reach: Vec<_> = others().map(record).chain(of_others().map(page)).collect();
     reach.push(CHANGES);
-    reach.extend((0..STATIONS).map(places));
-    reach.extend((0..STATIONS).map(|station| at(page(station).start + 0x180, 8)));
+    reach.extend(ports(0..STATIONS).map(places));
+    reach.extend(own_ports().map(head_of_wire));
     reach.extend(others().map(|station| at(heads(station).start, 0x100)));
-    let mut hot: Vec<_> = (0..STATIONS)
-        .map(|station| page(station).start + 0x180)
+    let mut hot: Vec<_> = ports(0..STATIONS)
+        .map(|port| head_of_wire(port).start)
         .collect();
-    hot.extend(others().map(|station| page(station).start + 0x80 + 8 * ME as usize));
     hot.extend(
-        (0..STATIONS).flat_map(|station| [0, 8, 16].map(|place| places(station).start + place)),
+        of_others().flat_map(|by| own_ports().map(move |me| page(by).start + 8 * me.index())),
     );
-    hot.extend(others().map(|station| page(station).start));
-    hot.push(CHANGES.start);
+    hot.extend(
+        ports(0..STATIONS).flat_map(|port| [0, 8, 16].map(|place| places(port).start + place)),
+    );
+    // Some times, for there are many of the others.
+    for _ in 0..8 {
+        hot.extend(others().map(|station| record(station).start));
+        hot.push(CHANGES.start);
+    }
     memory.disturb(&input, reach, hot);
     let mut sees = vec![HEADER];
     // What is read of stations that are not here.
-    sees.extend((0..MAX_VNODES as u32).map(page));
+    sees.extend((0..MAX_VNODES as u32).map(record));
+    sees.extend(port::each(u64::MAX).map(page));
     sees.extend((0..MAX_VNODES as u32).map(store));
     sees.extend((0..MAX_VNODES as u32).map(heads));
-    let mut owns = vec![CHANGES, page(ME), store(ME), heads(ME)];
-    owns.extend((0..STATIONS).map(places));
-    owns.extend(others().map(|station| at(page(station).start + 0x180, 8)));
-    owns.extend(others().map(|station| at(page(station).start + 0x280, 8)));
+    let mut owns = vec![CHANGES, record(ME), store(ME), heads(ME)];
+    owns.extend(own_ports().map(page));
+    owns.extend(ports(0..STATIONS).map(places));
+    owns.extend(of_others().map(head_of_wire));
+    owns.extend(of_others().map(awaited));
     memory.role(&sees, &owns);
 
     let mut now = 0;
     while !input.is_over() {
         memory.accesses();
         now += u64::from(input.byte()) * 1000;
+        let lane = input.below(LANES);
+        let (Some(sender), Some(taker)) = (senders.get_mut(lane), takers.get_mut(lane)) else {
+            continue;
+        };
         match input.byte() % 4 {
-            0 | 1 => now = send(&memory, &input, &lives, &mut sender, now),
-            2 => take(&memory, &input, &mut taker),
+            0 | 1 => now = send(&memory, &input, &lives, sender, now),
+            2 => take(&memory, &input, taker),
             _ => {
                 let _ = taker.sleep(&memory);
                 taker.wake(&memory);
@@ -128,7 +176,7 @@ fn send(
     memory: &Memory<'_>,
     input: &Input<'_>,
     lives: &Lives,
-    sender: &mut Sender<Vec<Line>>,
+    sender: &mut Sender<Vec<Line>, Vec<Frame>>,
     mut now: u64,
 ) -> u64 {
     if input.byte() % 8 == 0 {
@@ -161,7 +209,7 @@ fn send(
         now += 100;
         match next {
             Do::Again => {}
-            Do::Raise(station) => assert!(station != vnode(ME)),
+            Do::Raise(port) => assert!(port.vnode != vnode(ME)),
             Do::Wait(until) => now = now.max(until),
             Do::Done | Do::Requeue(_) => break,
         }
@@ -177,9 +225,10 @@ fn take(memory: &Memory<'_>, input: &Input<'_>, taker: &mut Taker) {
     let mut budget = most;
     while let Some(frame) = taker.next(memory, &mut budget) {
         let place = at(frame.body(), frame.length);
-        let chunks = at(chunk(frame.from(), 0), CHUNK * CHUNKS);
+        let from = frame.from().vnode;
+        let chunks = at(chunk(from, 0), CHUNK * CHUNKS);
         assert!(chunks.start <= place.start && place.end <= chunks.end);
-        if frame.from().number() < STATIONS {
+        if from.number() < STATIONS {
             memory.read(place.start, &mut [0; 14]);
         }
         let _ = taker.taken(memory, frame);

@@ -5,10 +5,11 @@
 use crate::cells::Cells;
 use adeos_proto::id::{Generation, VnodeId, MAX_VNODES};
 use adeos_proto::vnet::incoming::Taker;
-use adeos_proto::vnet::ledger::Line;
+use adeos_proto::vnet::ledger::{Books, Frame, Line};
 use adeos_proto::vnet::outgoing::{Do, Ready, Sender};
+use adeos_proto::vnet::port::{Lane, Lanes, Port, PORTS};
 use adeos_proto::vnet::station::{Lives, Mac, Own};
-use adeos_proto::vnet::{self, SIGNATURE, SIZE};
+use adeos_proto::vnet::{self, CHUNKS, SIGNATURE, SIZE};
 use adeos_proto::window::Window;
 use std::collections::VecDeque;
 
@@ -18,11 +19,18 @@ pub(crate) fn vnode(number: usize) -> VnodeId {
     VnodeId::new(number as u32).expect("a vnode")
 }
 
-/// One vnode's part.
+pub(crate) fn port(number: usize, lane: usize) -> Port {
+    Port {
+        vnode: vnode(number),
+        lane: Lane::new(lane as u32).expect("a lane"),
+    }
+}
+
+/// One vnode's part; the rest by lane.
 pub(crate) struct Station {
     pub(crate) own: Own,
-    pub(crate) sender: Sender<Vec<Line>>,
-    pub(crate) taker: Taker,
+    pub(crate) senders: Vec<Sender<Vec<Line>, Vec<Frame>>>,
+    pub(crate) takers: Vec<Taker>,
 }
 
 /// Frames on their way, and whether each has to arrive.
@@ -33,8 +41,12 @@ pub(crate) struct World {
     pub(crate) memory: Cells,
     pub(crate) lives: Lives,
     pub(crate) stations: Vec<Option<Station>>,
-    /// By sender and taker: what is on its way, and whether it has to arrive.
+    /// Lanes of each station when it joins.
+    pub(crate) lanes: [usize; STATIONS],
+    /// By sending port and taking station: what is on its way, and whether it has to arrive.
     pub(crate) due: Vec<Vec<Due>>,
+    /// Frames that were sent, each of which has its number.
+    sent: u64,
     pub(crate) now: u64,
 }
 
@@ -43,7 +55,12 @@ pub(crate) fn mac(number: usize) -> Mac {
 }
 
 impl World {
+    /// One in which each station has one lane.
     pub(crate) fn new() -> Self {
+        Self::with([1; STATIONS])
+    }
+
+    pub(crate) fn with(lanes: [usize; STATIONS]) -> Self {
         let memory = Cells::new(SIZE);
         vnet::create(&memory);
         assert_eq!(SIGNATURE.check(&memory), Ok(()));
@@ -51,7 +68,9 @@ impl World {
             memory,
             lives: [None; MAX_VNODES],
             stations: (0..STATIONS).map(|_| None).collect(),
-            due: vec![vec![VecDeque::new(); STATIONS]; STATIONS],
+            lanes,
+            due: vec![vec![VecDeque::new(); STATIONS]; PORTS],
+            sent: 0,
             now: 1,
         };
         for number in 0..STATIONS {
@@ -64,34 +83,43 @@ impl World {
         let life = self.lives[number].map_or(Generation(1), |life| Generation(life.0 + 1));
         self.lives[number] = Some(life);
         self.membership_changes();
-        let (own, wire) = Own::join(&self.memory, vnode(number), life, mac(number));
-        let (me, epoch) = (vnode(number), own.epoch());
+        let me = vnode(number);
+        let lanes = Lanes::new(self.lanes[number]).expect("a number of lanes");
+        let (own, wires) = Own::join(&self.memory, me, life, mac(number), lanes);
+        let epoch = own.epoch();
+        let sender = |lane: Lane| {
+            let seed = number as u64 * 1000 + u64::from(life.0) + 77 * u64::from(lane.number());
+            let books = Books {
+                lines: vec![Line::NEW; MAX_VNODES],
+                frames: vec![Frame::NEW; CHUNKS],
+            };
+            Sender::new(Port { vnode: me, lane }, lanes, epoch, seed, books)
+        };
+        let taker = |(lane, wire): (usize, _)| Taker::new(port(number, lane), epoch, wire);
         self.stations[number] = Some(Station {
-            sender: Sender::new(
-                me,
-                epoch,
-                number as u64 * 1000 + u64::from(life.0),
-                vec![Line::NEW; MAX_VNODES],
-            ),
-            taker: Taker::new(me, epoch, wire),
+            senders: lanes.each().map(sender).collect(),
+            takers: wires.into_iter().flatten().enumerate().map(taker).collect(),
             own,
         });
         self.forget(number);
         // What it has sent before, it may replace.
-        for (_, must) in self.due[number].iter_mut().flatten() {
-            *must = false;
+        for lane in 0..4 {
+            let due = &mut self.due[port(number, lane).index()];
+            for (_, must) in due.iter_mut().flatten() {
+                *must = false;
+            }
         }
     }
 
     pub(crate) fn forget(&mut self, number: usize) {
-        for other in 0..STATIONS {
-            self.due[other][number].clear();
+        for due in &mut self.due {
+            due[number].clear();
         }
     }
 
     pub(crate) fn membership_changes(&mut self) {
         for station in self.stations.iter_mut().flatten() {
-            station.sender.expire();
+            station.senders.iter_mut().for_each(Sender::expire);
         }
     }
 
@@ -106,13 +134,26 @@ impl World {
         self.join(number);
     }
 
-    /// Sends a frame; to whom it went.
+    /// What all lanes of all stations have found that made no sense.
+    pub(crate) fn lies(&self) -> u64 {
+        let stations = self.stations.iter().flatten();
+        let senders = stations.flat_map(|station| &station.senders);
+        senders.map(|sender| sender.counts().lies).sum()
+    }
+
+    /// Sends a frame by the first lane; whom it is raised for.
     pub(crate) fn send(&mut self, from: usize, to: Mac, body: &[u8]) -> Outcome {
+        self.send_by(port(from, 0), to, body)
+    }
+
+    /// The same by another lane, which is one of the station's.
+    pub(crate) fn send_by(&mut self, by: Port, to: Mac, body: &[u8]) -> Outcome {
+        let from = by.vnode.index();
         let Some(station) = self.stations[from].as_mut() else {
             return Outcome::Lost;
         };
-        let frame = frame(to, from, body);
-        let sender = &mut station.sender;
+        let frame = frame(to, from, body, self.sent);
+        let sender = &mut station.senders[by.lane.index()];
         sender.look(&self.memory, &self.lives);
         let outgoing = match sender.begin(&self.memory, to, frame.len(), self.now) {
             Ready::Nobody | Ready::Missed => return Outcome::Lost,
@@ -122,18 +163,22 @@ impl World {
         self.memory.write(outgoing.body(), &frame);
         let mut sending = sender.finish(&self.memory, outgoing, [7; 16]);
         let mut raised = Vec::new();
+        let lies = sender.counts().lies;
         loop {
             self.now += 10;
             match sender.step(&self.memory, &mut sending, self.now) {
                 Do::Again => {}
                 Do::Wait(until) => self.now = until,
-                Do::Raise(vnode) => raised.push(vnode.index()),
+                Do::Raise(port) => raised.push(port),
                 Do::Done => break,
                 Do::Requeue(until) => return Outcome::Wait(until),
             }
         }
+        // What finds nonsense on a wire does not come through it.
+        let must = sender.counts().lies == lies;
+        self.sent += 1;
         for to in self.hears(from, to) {
-            self.due[from][to].push_back((frame.clone(), true));
+            self.due[by.index()][to].push_back((frame.clone(), must));
         }
         Outcome::Sent(raised)
     }
@@ -145,29 +190,40 @@ impl World {
             .collect()
     }
 
-    /// Takes all that is on a station's wire; how many frames.
+    /// Takes all that is on a station's wires; how many frames.
     pub(crate) fn take(&mut self, number: usize) -> usize {
+        let lanes = self.stations[number]
+            .as_ref()
+            .map_or(0, |station| station.takers.len());
+        (0..lanes).map(|lane| self.take_from(number, lane)).sum()
+    }
+
+    /// The same of one wire.
+    pub(crate) fn take_from(&mut self, number: usize, lane: usize) -> usize {
         let Some(station) = self.stations[number].as_mut() else {
             return 0;
         };
+        let lanes = station.takers.len();
+        let taker = &mut station.takers[lane];
         let mut count = 0;
         let mut budget = usize::MAX;
-        while let Some(incoming) = station.taker.next(&self.memory, &mut budget) {
-            let from = incoming.from().index();
+        while let Some(incoming) = taker.next(&self.memory, &mut budget) {
+            let from = incoming.from();
+            // VN-57
+            assert_eq!((from.lane.index() + from.vnode.index()) % lanes, lane);
             let mut bytes = vec![0; incoming.length];
             self.memory.read(incoming.body(), &mut bytes);
             assert_eq!(incoming.offload, [7; 16]);
-            station
-                .taker
+            taker
                 .taken(&self.memory, incoming)
                 .expect("a frame that stands");
             loop {
-                let due = self.due[from][number].pop_front();
+                let due = self.due[from.index()][number].pop_front();
                 let (due, must) = due.expect("a frame that was sent");
                 if due == bytes {
                     break;
                 }
-                assert!(!must, "from {from} to {number}");
+                assert!(!must, "from {from:?} to {number}");
             }
             count += 1;
         }
@@ -176,15 +232,16 @@ impl World {
 }
 
 pub(crate) enum Outcome {
-    Sent(Vec<usize>),
+    Sent(Vec<Port>),
     Wait(u64),
     Lost,
 }
 
-pub(crate) fn frame(to: Mac, from: usize, body: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(to: Mac, from: usize, body: &[u8], number: u64) -> Vec<u8> {
     let mut frame = to.0.to_vec();
     frame.extend(mac(from).0);
     frame.extend([8, 0]);
     frame.extend(body);
+    frame.extend(number.to_le_bytes());
     frame
 }
