@@ -24,7 +24,7 @@ pub(crate) struct SkBuff {
 #[repr(C)]
 pub(crate) struct Operations {
     pub(crate) create:
-        unsafe extern "C" fn(*mut NetDev, *const c_char, *mut [u8; 6]) -> *mut c_void,
+        unsafe extern "C" fn(*mut NetDev, *const c_char, u32, *mut [u8; 6]) -> *mut c_void,
     pub(crate) destroy: unsafe extern "C" fn(*mut c_void),
     pub(crate) open: unsafe extern "C" fn(*const c_void, *const [u8; 6]) -> c_int,
     pub(crate) stop: unsafe extern "C" fn(*const c_void),
@@ -32,8 +32,8 @@ pub(crate) struct Operations {
     pub(crate) queue_of: unsafe extern "C" fn(*const c_void, *const [u8; 6]) -> u32,
     pub(crate) transmit: unsafe extern "C" fn(*const c_void, *mut SkBuff, u32) -> u32,
     pub(crate) time_out: unsafe extern "C" fn(*const c_void, u32),
-    pub(crate) poll: unsafe extern "C" fn(*const c_void, c_int) -> c_int,
-    pub(crate) sleep: unsafe extern "C" fn(*const c_void) -> bool,
+    pub(crate) poll: unsafe extern "C" fn(*const c_void, u32, c_int) -> c_int,
+    pub(crate) sleep: unsafe extern "C" fn(*const c_void, u32) -> bool,
     pub(crate) set_address: unsafe extern "C" fn(*const c_void, *const [u8; 6]),
     pub(crate) listen: unsafe extern "C" fn(*const c_void, bool, bool, u64),
     pub(crate) filter_bit: unsafe extern "C" fn(*const [u8; 6]) -> u64,
@@ -46,6 +46,7 @@ pub(crate) struct Operations {
     pub(crate) frame_errors: u32,
     pub(crate) packets: u32,
     pub(crate) places: u32,
+    pub(crate) lanes: u32,
     pub(crate) queues: u32,
     pub(crate) watchdog_ms: u32,
 }
@@ -58,13 +59,13 @@ extern "C" {
     pub(crate) fn adeos_netdev_unregister();
     pub(crate) fn adeos_netdev_add(segment: *const c_char) -> c_int;
 
-    pub(crate) fn adeos_netdev_schedule(it: *mut NetDev);
+    pub(crate) fn adeos_netdev_schedule(it: *mut NetDev, lane: u32);
     pub(crate) fn adeos_netdev_follow(it: *mut NetDev);
     pub(crate) fn adeos_netdev_carrier_on(it: *mut NetDev);
     pub(crate) fn adeos_netdev_carrier_off(it: *mut NetDev);
     pub(crate) fn adeos_netdev_stop_queue(it: *mut NetDev, queue: u32);
     pub(crate) fn adeos_netdev_wake_queue(it: *mut NetDev, queue: u32);
-    pub(crate) fn adeos_netdev_poll_within(it: *mut NetDev, delay_ns: u64);
+    pub(crate) fn adeos_netdev_poll_within(it: *mut NetDev, lane: u32, delay_ns: u64);
     pub(crate) fn adeos_netdev_hold_soft_interrupts();
     pub(crate) fn adeos_netdev_let_soft_interrupts();
 
@@ -78,7 +79,12 @@ extern "C" {
         count: *mut u32,
     ) -> bool;
     pub(crate) fn adeos_packet_offload(skb: *mut SkBuff, offload: *mut [u8; 16]) -> bool;
-    pub(crate) fn adeos_packet_create(it: *mut NetDev, length: u32) -> *mut SkBuff;
-    pub(crate) fn adeos_packet_receive(it: *mut NetDev, skb: *mut SkBuff, offload: *const [u8; 16]);
+    pub(crate) fn adeos_packet_create(it: *mut NetDev, lane: u32, length: u32) -> *mut SkBuff;
+    pub(crate) fn adeos_packet_receive(
+        it: *mut NetDev,
+        lane: u32,
+        skb: *mut SkBuff,
+        offload: *const [u8; 16],
+    );
     pub(crate) fn adeos_packet_drop(skb: *mut SkBuff);
 }

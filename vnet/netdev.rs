@@ -50,14 +50,16 @@ pub(crate) trait Driver: Sized + Send + Sync + 'static {
     const COUNTERS: Counters;
     /// Packets that can be on their way from and to it.
     const RINGS: (u32, u32);
-    /// Queues of packets to be sent; each is stopped and woken by itself.
+    /// Lanes that it can have, each of which receives on a CPU of its own.
+    const LANES: u32;
+    /// Queues of packets to be sent that each lane has; each is stopped and woken by itself.
     const QUEUES: u32;
     /// For how long a queue may be stopped, in ms.
     const WATCHDOG_MS: u32;
 
-    /// Makes a device on a segment, and the address that it has if nobody says another one. Process context.
-    /// EINVAL it is no name of a segment, EBUSY there is a device already, EACCES this vnode may not be on it.
-    fn create(handle: Handle, segment: &CStr) -> Result<(Pin<KBox<Self>>, Address)>;
+    /// Makes a device on a segment with so many lanes, a power of two, and the address that it has if nobody says another one.
+    /// Process context. EINVAL it is no name of a segment, EBUSY there is a device already, EACCES this vnode may not be on it.
+    fn create(handle: Handle, segment: &CStr, lanes: u32) -> Result<(Pin<KBox<Self>>, Address)>;
 
     /// It is set up; there is no carrier yet. Process context.
     fn open(&self, address: Address) -> Result;
@@ -69,21 +71,22 @@ pub(crate) trait Driver: Sized + Send + Sync + 'static {
     /// its own; one at a time.
     fn follow(&self) -> u32;
 
-    /// The queue for packets to an address, below [`QUEUES`](Self::QUEUES). Soft interrupts are held off.
+    /// The queue of any lane for packets to an address, below [`QUEUES`](Self::QUEUES). Soft interrupts are held off.
     fn queue_of(&self, to: Address) -> u32;
 
-    /// Sends a packet of a queue. Soft interrupts are held off; one of each queue at a time.
+    /// Sends a packet of a queue: those of the first lane come first, and so on. Soft interrupts are held off; one of each queue
+    /// at a time.
     fn transmit(&self, packet: &Outbound<'_>, queue: u32) -> Fate;
 
     /// A queue has been stopped for [`WATCHDOG_MS`](Self::WATCHDOG_MS) and more: has it go on. Soft interrupts are held off.
     fn time_out(&self, queue: u32);
 
-    /// Receives packets, so many at most; how many. In the soft interrupt; one at a time.
-    fn poll(&self, budget: usize) -> usize;
+    /// Receives packets of a lane, so many at most; how many. In the soft interrupt; one of each lane at a time.
+    fn poll(&self, lane: u32, budget: usize) -> usize;
 
     /// There was nothing more to receive: from here on [`Handle::schedule`] has to be called. False if there is something,
     /// and it is not to sleep.
-    fn sleep(&self) -> bool;
+    fn sleep(&self, lane: u32) -> bool;
 
     /// Takes another address. Process context.
     fn set_address(&self, address: Address);
@@ -126,10 +129,11 @@ impl Handle {
         self.0.as_ptr()
     }
 
-    /// Has [`Driver::poll`] called. Any context but threads with interrupts off; the device is open.
-    pub(crate) fn schedule(&self) {
+    /// Has [`Driver::poll`] called for a lane, if there is one of the number: for the first one on this CPU. Any context but
+    /// threads with interrupts off; the device is open.
+    pub(crate) fn schedule(&self, lane: u32) {
         // SAFETY: The driver has it only while it lives.
-        unsafe { ffi::adeos_netdev_schedule(self.as_raw()) }
+        unsafe { ffi::adeos_netdev_schedule(self.as_raw(), lane) }
     }
 
     /// Has [`Driver::follow`] called soon. Process context.
@@ -162,10 +166,10 @@ impl Handle {
         unsafe { ffi::adeos_netdev_wake_queue(self.as_raw(), queue) }
     }
 
-    /// Has [`Driver::poll`] called when this time is over, in ns, or before.
-    pub(crate) fn poll_within(&self, delay_ns: u64) {
-        // SAFETY: As above.
-        unsafe { ffi::adeos_netdev_poll_within(self.as_raw(), delay_ns) }
+    /// Has [`Driver::poll`] called for a lane that there is when this time is over, in ns, or before.
+    pub(crate) fn poll_within(&self, lane: u32, delay_ns: u64) {
+        // SAFETY: As above; the driver has been told of this lane.
+        unsafe { ffi::adeos_netdev_poll_within(self.as_raw(), lane, delay_ns) }
     }
 }
 
@@ -231,6 +235,7 @@ impl<T: Driver> Table<T> {
         frame_errors: T::COUNTERS.frame_errors,
         packets: T::RINGS.0,
         places: T::RINGS.1,
+        lanes: T::LANES,
         queues: T::QUEUES,
         watchdog_ms: T::WATCHDOG_MS,
     };
@@ -249,6 +254,7 @@ impl<T: Driver> Table<T> {
     unsafe extern "C" fn create(
         it: *mut ffi::NetDev,
         segment: *const c_char,
+        lanes: u32,
         address: *mut [u8; 6],
     ) -> *mut c_void {
         let Some(handle) = NonNull::new(it).map(Handle) else {
@@ -256,7 +262,7 @@ impl<T: Driver> Table<T> {
         };
         // SAFETY: By this function's conditions.
         let segment = unsafe { CStr::from_char_ptr(segment) };
-        match T::create(handle, segment) {
+        match T::create(handle, segment, lanes) {
             Ok((device, own)) => {
                 // SAFETY: By this function's conditions.
                 unsafe { *address = own };
@@ -334,20 +340,20 @@ impl<T: Driver> Table<T> {
     /// # Safety
     ///
     /// `device` is what `create` has returned.
-    unsafe extern "C" fn poll(device: *const c_void, budget: c_int) -> c_int {
+    unsafe extern "C" fn poll(device: *const c_void, lane: u32, budget: c_int) -> c_int {
         // SAFETY: By this function's condition.
         let device = unsafe { Self::of(device) };
         let budget = usize::try_from(budget).unwrap_or(0);
         // No more than the budget, which is one.
-        device.poll(budget).min(budget) as c_int
+        device.poll(lane, budget).min(budget) as c_int
     }
 
     /// # Safety
     ///
     /// `device` is what `create` has returned.
-    unsafe extern "C" fn sleep(device: *const c_void) -> bool {
+    unsafe extern "C" fn sleep(device: *const c_void, lane: u32) -> bool {
         // SAFETY: By this function's condition.
-        unsafe { Self::of(device) }.sleep()
+        unsafe { Self::of(device) }.sleep(lane)
     }
 
     /// # Safety

@@ -8,6 +8,7 @@
 #include <linux/module.h>
 #include <linux/netdevice.h>
 #include <linux/skbuff.h>
+#include <linux/smp.h>
 #include <linux/virtio_net.h>
 #include <linux/workqueue.h>
 #include <net/rtnetlink.h>
@@ -18,6 +19,8 @@
 #define SMALL 2048
 #define HEADERS 256
 #define SEGMENT_SIZE 27
+/* Lanes, and queues of each. */
+#define MAX_LANES 4
 #define MAX_QUEUES 16
 
 enum {
@@ -26,18 +29,28 @@ enum {
 	__IFLA_VNET_MAX,
 };
 
-struct adeos_netdev {
-	struct net_device *dev;
+struct lane {
+	struct adeos_netdev *of;
 	struct napi_struct napi;
 	struct hrtimer timer;
+	/* How its CPU is told to poll; bit 0 while that is on its way. */
+	call_single_data_t call;
+	unsigned long is_called;
+	/* Written by who polls. */
+	u64 rx_packets, rx_bytes, rx_dropped, rx_length_errors, rx_frame_errors;
+} ____cacheline_aligned_in_smp;
+
+struct adeos_netdev {
+	struct net_device *dev;
 	struct delayed_work following;
 	void *data;
 	char segment[SEGMENT_SIZE];
+	u32 nr_lanes;
 	/* By queue; each is written under the queue's lock. */
 	struct {
 		u64 packets, bytes, dropped;
-	} tx[MAX_QUEUES];
-	u64 rx_packets, rx_bytes, rx_dropped, rx_length_errors, rx_frame_errors;
+	} tx[MAX_LANES * MAX_QUEUES];
+	struct lane lanes[MAX_LANES];
 };
 
 static const struct adeos_netdev_operations *driver;
@@ -50,14 +63,16 @@ static void *data_of(struct net_device *dev)
 static int open(struct net_device *dev)
 {
 	struct adeos_netdev *it = netdev_priv(dev);
+	u32 number;
 	int error;
 
-	napi_enable(&it->napi);
+	for (number = 0; number < it->nr_lanes; number++)
+		napi_enable(&it->lanes[number].napi);
 	netif_tx_start_all_queues(dev);
 	/* From here on there may be a carrier. */
 	error = driver->open(it->data, dev->dev_addr);
-	if (error)
-		napi_disable(&it->napi);
+	for (number = 0; error && number < it->nr_lanes; number++)
+		napi_disable(&it->lanes[number].napi);
 	return error;
 }
 
@@ -67,16 +82,30 @@ static int stop(struct net_device *dev)
 
 	driver->stop(it->data);
 	netif_tx_disable(dev);
-	napi_disable(&it->napi);
-	/* Nothing starts it any more. */
-	hrtimer_cancel(&it->timer);
+	for (u32 number = 0; number < it->nr_lanes; number++) {
+		struct lane *lane = &it->lanes[number];
+
+		napi_disable(&lane->napi);
+		/* Nothing starts it any more. */
+		hrtimer_cancel(&lane->timer);
+		/* What another CPU is still to do ends within its interrupt, which is waited for before the device goes. */
+		while (test_bit(0, &lane->is_called))
+			cond_resched();
+	}
 	return 0;
 }
 
-/* One queue for each receiver: whoever takes nothing holds up nobody else's packets. */
+/*
+ * One queue of a lane for each receiver: whoever takes nothing holds up nobody else's packets. A flow
+ * stays on its lane, and so in order.
+ */
 static u16 select_queue(struct net_device *dev, struct sk_buff *skb, struct net_device *sb_dev)
 {
-	return driver->queue_of(data_of(dev), ((struct ethhdr *)skb->data)->h_dest);
+	struct adeos_netdev *it = netdev_priv(dev);
+	u32 lane = it->nr_lanes > 1 ? skb_get_hash(skb) & (it->nr_lanes - 1) : 0;
+
+	return lane * driver->queues +
+	       driver->queue_of(it->data, ((struct ethhdr *)skb->data)->h_dest);
 }
 
 static netdev_tx_t start_xmit(struct sk_buff *skb, struct net_device *dev)
@@ -105,22 +134,54 @@ static void tx_timeout(struct net_device *dev, unsigned int queue)
 	driver->time_out(data_of(dev), queue);
 }
 
+static u32 number_of(const struct lane *lane)
+{
+	return lane - lane->of->lanes;
+}
+
 static int poll(struct napi_struct *napi, int budget)
 {
-	struct adeos_netdev *it = container_of(napi, struct adeos_netdev, napi);
-	int done = driver->poll(it->data, budget);
+	struct lane *lane = container_of(napi, struct lane, napi);
+	void *data = lane->of->data;
+	int done = driver->poll(data, number_of(lane), budget);
 
 	/* Whoever sends from now on, or has sent meanwhile, finds it awake or asleep. */
-	if (done < budget && napi_complete_done(napi, done) && !driver->sleep(it->data))
+	if (done < budget && napi_complete_done(napi, done) && !driver->sleep(data, number_of(lane)))
 		napi_schedule(napi);
 	return done;
 }
 
+/* In an interrupt of the lane's CPU, mostly. */
+static void on_call(void *info)
+{
+	struct lane *lane = info;
+
+	/* First: who comes from here on may be too late for this poll. */
+	clear_bit(0, &lane->is_called);
+	smp_mb__after_atomic();
+	napi_schedule(&lane->napi);
+}
+
+/*
+ * In an interrupt, or with soft interrupts held off. The first lane is polled here, where portals are
+ * taken; each other one on a CPU of its own.
+ */
+static void schedule_lane(struct lane *lane)
+{
+	u32 number = number_of(lane);
+	unsigned int cpu = cpumask_nth(number % num_online_cpus(), cpu_online_mask);
+
+	if (!number || cpu == smp_processor_id())
+		napi_schedule(&lane->napi);
+	else if (!test_and_set_bit(0, &lane->is_called) &&
+		 smp_call_function_single_async(cpu, &lane->call))
+		/* That CPU has just gone. */
+		on_call(lane);
+}
+
 static enum hrtimer_restart on_timer(struct hrtimer *timer)
 {
-	struct adeos_netdev *it = container_of(timer, struct adeos_netdev, timer);
-
-	napi_schedule(&it->napi);
+	schedule_lane(container_of(timer, struct lane, timer));
 	return HRTIMER_NORESTART;
 }
 
@@ -161,7 +222,7 @@ static void get_stats64(struct net_device *dev, struct rtnl_link_stats64 *stats)
 	u64 counters[32] = {};
 
 	driver->count(it->data, counters);
-	for (u32 queue = 0; queue < driver->queues; queue++) {
+	for (u32 queue = 0; queue < it->nr_lanes * driver->queues; queue++) {
 		stats->tx_packets += it->tx[queue].packets;
 		stats->tx_bytes += it->tx[queue].bytes;
 		stats->tx_dropped += it->tx[queue].dropped;
@@ -170,11 +231,16 @@ static void get_stats64(struct net_device *dev, struct rtnl_link_stats64 *stats)
 	stats->tx_aborted_errors = counters[driver->aborted];
 	stats->tx_fifo_errors = counters[driver->missed];
 	stats->collisions = counters[driver->collisions];
-	stats->rx_packets = it->rx_packets;
-	stats->rx_bytes = it->rx_bytes;
-	stats->rx_dropped = it->rx_dropped;
-	stats->rx_length_errors = it->rx_length_errors;
-	stats->rx_frame_errors = it->rx_frame_errors + counters[driver->frame_errors];
+	for (u32 number = 0; number < it->nr_lanes; number++) {
+		const struct lane *lane = &it->lanes[number];
+
+		stats->rx_packets += lane->rx_packets;
+		stats->rx_bytes += lane->rx_bytes;
+		stats->rx_dropped += lane->rx_dropped;
+		stats->rx_length_errors += lane->rx_length_errors;
+		stats->rx_frame_errors += lane->rx_frame_errors;
+	}
+	stats->rx_frame_errors += counters[driver->frame_errors];
 	stats->rx_errors = stats->rx_length_errors + stats->rx_frame_errors;
 }
 
@@ -217,18 +283,21 @@ static void get_ethtool_stats(struct net_device *dev, struct ethtool_stats *stat
 static void get_ringparam(struct net_device *dev, struct ethtool_ringparam *ring,
 			  struct kernel_ethtool_ringparam *kernel, struct netlink_ext_ack *extack)
 {
+	struct adeos_netdev *it = netdev_priv(dev);
+
+	/* Of each lane. */
 	ring->rx_max_pending = driver->places;
 	ring->rx_pending = driver->places;
-	ring->tx_max_pending = driver->packets;
-	ring->tx_pending = driver->packets;
+	ring->tx_max_pending = driver->packets / it->nr_lanes;
+	ring->tx_pending = driver->packets / it->nr_lanes;
 }
 
 static void get_channels(struct net_device *dev, struct ethtool_channels *channels)
 {
-	channels->max_tx = driver->queues;
-	channels->tx_count = driver->queues;
-	channels->max_rx = 1;
-	channels->rx_count = 1;
+	channels->max_tx = dev->real_num_tx_queues;
+	channels->tx_count = dev->real_num_tx_queues;
+	channels->max_rx = dev->real_num_rx_queues;
+	channels->rx_count = dev->real_num_rx_queues;
 }
 
 static int get_link_ksettings(struct net_device *dev, struct ethtool_link_ksettings *settings)
@@ -272,7 +341,13 @@ static void setup(struct net_device *dev)
 
 	ether_setup(dev);
 	it->dev = dev;
-	hrtimer_setup(&it->timer, on_timer, CLOCK_MONOTONIC, HRTIMER_MODE_ABS_SOFT);
+	for (u32 number = 0; number < MAX_LANES; number++) {
+		struct lane *lane = &it->lanes[number];
+
+		lane->of = it;
+		hrtimer_setup(&lane->timer, on_timer, CLOCK_MONOTONIC, HRTIMER_MODE_ABS_SOFT);
+		INIT_CSD(&lane->call, on_call, lane);
+	}
 	INIT_DELAYED_WORK(&it->following, follow);
 	dev->netdev_ops = &operations;
 	dev->ethtool_ops = &ethtool_operations;
@@ -291,22 +366,48 @@ static void setup(struct net_device *dev)
 	dev->vlan_features = dev->features;
 }
 
+/* Lanes of a device that is made now: no more than there are CPUs to serve them. */
+static unsigned int get_num_rx_queues(void)
+{
+	return rounddown_pow_of_two(min(num_online_cpus(), driver->lanes));
+}
+
+static unsigned int get_num_tx_queues(void)
+{
+	return get_num_rx_queues() * driver->queues;
+}
+
+/* Whoever has it made may have said numbers of queues: then there are lanes for which these are enough. */
+static int set_lanes(struct net_device *dev)
+{
+	struct adeos_netdev *it = netdev_priv(dev);
+	u32 most = min(dev->num_rx_queues, dev->num_tx_queues / driver->queues);
+
+	it->nr_lanes = rounddown_pow_of_two(clamp(most, 1, get_num_rx_queues()));
+	return netif_set_real_num_queues(dev, min(dev->num_tx_queues, it->nr_lanes * driver->queues),
+					 it->nr_lanes);
+}
+
 /* Everything of a new device but its registration; the destructor undoes it. */
 static int prepare(struct net_device *dev, const char *segment)
 {
 	struct adeos_netdev *it = netdev_priv(dev);
 	u8 address[ETH_ALEN];
+	int error;
 
 	if (strscpy(it->segment, segment, sizeof(it->segment)) <= 0)
 		return -EINVAL;
-	it->data = driver->create(it, it->segment, address);
+	error = set_lanes(dev);
+	if (error)
+		return error;
+	it->data = driver->create(it, it->segment, it->nr_lanes, address);
 	if (IS_ERR(it->data)) {
-		int error = PTR_ERR(it->data);
-
+		error = PTR_ERR(it->data);
 		it->data = NULL;
 		return error;
 	}
-	netif_napi_add(dev, &it->napi, poll);
+	for (u32 number = 0; number < it->nr_lanes; number++)
+		netif_napi_add(dev, &it->lanes[number].napi, poll);
 	netif_carrier_off(dev);
 	if (dev->addr_assign_type != NET_ADDR_SET)
 		eth_hw_addr_set(dev, address);
@@ -380,16 +481,6 @@ static int fill_info(struct sk_buff *skb, const struct net_device *dev)
 	return nla_put_string(skb, IFLA_VNET_SEGMENT, it->segment);
 }
 
-static unsigned int get_num_tx_queues(void)
-{
-	return driver->queues;
-}
-
-static unsigned int get_num_rx_queues(void)
-{
-	return 1;
-}
-
 static struct rtnl_link_ops link_operations __read_mostly = {
 	.kind = KIND,
 	.priv_size = sizeof(struct adeos_netdev),
@@ -407,7 +498,7 @@ MODULE_ALIAS_RTNL_LINK(KIND);
 
 int adeos_netdev_register(const struct adeos_netdev_operations *ops)
 {
-	if (ops->queues > MAX_QUEUES)
+	if (ops->queues > MAX_QUEUES || ops->lanes > MAX_LANES)
 		return -EINVAL;
 	driver = ops;
 	return rtnl_link_register(&link_operations);
@@ -423,7 +514,7 @@ void adeos_netdev_unregister(void)
 int adeos_netdev_add(const char *segment)
 {
 	struct net_device *dev = alloc_netdev_mqs(sizeof(struct adeos_netdev), KIND "%d", NET_NAME_ENUM,
-						  setup, driver->queues, 1);
+						  setup, get_num_tx_queues(), get_num_rx_queues());
 	int error;
 
 	if (!dev)
@@ -439,14 +530,16 @@ int adeos_netdev_add(const char *segment)
 	return error;
 }
 
-/* In an interrupt, or with soft interrupts held off. */
-void adeos_netdev_schedule(struct adeos_netdev *it)
+/* Any context but threads with interrupts off. A lane that the device does not have has nothing to poll. */
+void adeos_netdev_schedule(struct adeos_netdev *it, u32 lane)
 {
 	bool in_thread = !in_interrupt();
 
+	if (lane >= it->nr_lanes)
+		return;
 	if (in_thread)
 		local_bh_disable();
-	napi_schedule(&it->napi);
+	schedule_lane(&it->lanes[lane]);
 	if (in_thread)
 		local_bh_enable();
 }
@@ -469,23 +562,24 @@ void adeos_netdev_carrier_off(struct adeos_netdev *it)
 
 void adeos_netdev_stop_queue(struct adeos_netdev *it, u32 queue)
 {
-	if (queue < driver->queues)
+	if (queue < it->dev->real_num_tx_queues)
 		netif_stop_subqueue(it->dev, queue);
 }
 
 void adeos_netdev_wake_queue(struct adeos_netdev *it, u32 queue)
 {
-	if (queue < driver->queues)
+	if (queue < it->dev->real_num_tx_queues)
 		netif_wake_subqueue(it->dev, queue);
 }
 
-void adeos_netdev_poll_within(struct adeos_netdev *it, u64 delay_ns)
+void adeos_netdev_poll_within(struct adeos_netdev *it, u32 lane, u64 delay_ns)
 {
+	struct hrtimer *timer = &it->lanes[lane].timer;
 	ktime_t then = ktime_add_ns(ktime_get(), delay_ns);
 
 	/* Two CPUs may both find it later; then it comes at the later of two times, which are both near. */
-	if (!hrtimer_is_queued(&it->timer) || ktime_after(hrtimer_get_expires(&it->timer), then))
-		hrtimer_start(&it->timer, then, HRTIMER_MODE_ABS_SOFT);
+	if (!hrtimer_is_queued(timer) || ktime_after(hrtimer_get_expires(timer), then))
+		hrtimer_start(timer, then, HRTIMER_MODE_ABS_SOFT);
 }
 
 void adeos_netdev_hold_soft_interrupts(void)
@@ -533,13 +627,14 @@ bool adeos_packet_offload(struct sk_buff *skb, u8 *offload)
 	return true;
 }
 
-struct sk_buff *adeos_packet_create(struct adeos_netdev *it, u32 length)
+struct sk_buff *adeos_packet_create(struct adeos_netdev *it, u32 number, u32 length)
 {
+	struct lane *lane = &it->lanes[number];
 	struct sk_buff *skb;
 	int error;
 
 	if (length <= SMALL) {
-		skb = napi_alloc_skb(&it->napi, length);
+		skb = napi_alloc_skb(&lane->napi, length);
 		if (skb)
 			skb_put(skb, length);
 	} else {
@@ -555,12 +650,13 @@ struct sk_buff *adeos_packet_create(struct adeos_netdev *it, u32 length)
 	if (skb)
 		skb->dev = it->dev;
 	else
-		it->rx_dropped++;
+		lane->rx_dropped++;
 	return skb;
 }
 
-void adeos_packet_receive(struct adeos_netdev *it, struct sk_buff *skb, const u8 *offload)
+void adeos_packet_receive(struct adeos_netdev *it, u32 number, struct sk_buff *skb, const u8 *offload)
 {
+	struct lane *lane = &it->lanes[number];
 	struct virtio_net_hdr header;
 	unsigned int length = skb->len;
 
@@ -568,18 +664,19 @@ void adeos_packet_receive(struct adeos_netdev *it, struct sk_buff *skb, const u8
 	if (header.flags & VIRTIO_NET_HDR_F_DATA_VALID)
 		skb->ip_summed = CHECKSUM_UNNECESSARY;
 	if (virtio_net_hdr_to_skb(skb, &header, true)) {
-		it->rx_frame_errors++;
+		lane->rx_frame_errors++;
 		goto drop;
 	}
 	/* A VLAN in a VLAN has the MTU of the device as well: Linux makes it so. */
 	if (!skb_is_gso(skb) && length > it->dev->mtu + ETH_HLEN + 2 * VLAN_HLEN) {
-		it->rx_length_errors++;
+		lane->rx_length_errors++;
 		goto drop;
 	}
-	it->rx_packets += skb_is_gso(skb) ? max_t(u32, skb_shinfo(skb)->gso_segs, 1) : 1;
-	it->rx_bytes += length;
+	lane->rx_packets += skb_is_gso(skb) ? max_t(u32, skb_shinfo(skb)->gso_segs, 1) : 1;
+	lane->rx_bytes += length;
 	skb->protocol = eth_type_trans(skb, it->dev);
-	napi_gro_receive(&it->napi, skb);
+	skb_record_rx_queue(skb, number);
+	napi_gro_receive(&lane->napi, skb);
 	return;
 drop:
 	kfree_skb(skb);

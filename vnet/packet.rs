@@ -61,17 +61,20 @@ impl<'a> Outbound<'a> {
 pub(crate) struct Inbound<'a> {
     skb: NonNull<ffi::SkBuff>,
     handle: &'a Handle,
+    lane: u32,
 }
 
 impl<'a> Inbound<'a> {
-    /// Room for a packet of so many bytes, which are not set yet; [`None`] without memory. In the device's poll.
-    pub(crate) fn new(handle: &'a Handle, length: usize) -> Option<Self> {
+    /// Room for a packet of so many bytes, which are not set yet; [`None`] without memory. In the poll of a lane
+    /// of the device's.
+    pub(crate) fn new(handle: &'a Handle, lane: u32, length: usize) -> Option<Self> {
         let length = u32::try_from(length).ok()?;
-        // SAFETY: The handle's device lives, and this is its poll.
-        let skb = unsafe { ffi::adeos_packet_create(handle.as_raw(), length) };
+        // SAFETY: The handle's device lives, and this is the lane's poll.
+        let skb = unsafe { ffi::adeos_packet_create(handle.as_raw(), lane, length) };
         Some(Self {
             skb: NonNull::new(skb)?,
             handle,
+            lane,
         })
     }
 
@@ -89,10 +92,10 @@ impl<'a> Inbound<'a> {
     /// Hands it to Linux, which does what is left to do, or drops it if that makes no sense.
     pub(crate) fn receive(self, offload: &Offload) {
         let skb = self.skb.as_ptr();
-        let handle = self.handle;
+        let (handle, lane) = (self.handle, self.lane);
         core::mem::forget(self);
-        // SAFETY: The packet is Linux's from here on; the device lives, and this is its poll.
-        unsafe { ffi::adeos_packet_receive(handle.as_raw(), skb, offload) };
+        // SAFETY: The packet is Linux's from here on; the device lives, and this is the lane's poll.
+        unsafe { ffi::adeos_packet_receive(handle.as_raw(), lane, skb, offload) };
     }
 }
 

@@ -19,7 +19,9 @@ use adeos_proto::id::{
     VnodeId,
     MAX_VNODES, //
 };
+use adeos_proto::layout::portal::NETWORK;
 use adeos_proto::membership::View;
+use adeos_proto::vnet::port::MAX_LANES;
 use adeos_proto::vnet::station::Lives;
 use kernel::prelude::*;
 use kernel::sync::atomic::{
@@ -78,19 +80,20 @@ impl Drop for Listed {
     }
 }
 
-/// Has all devices look at what there is. In an interrupt, or with soft interrupts held off.
-fn schedule() {
+/// Has all devices look at what there is for a lane. In an interrupt, or with soft interrupts held off.
+fn schedule(lane: u32) {
     for place in &OPEN {
         // SAFETY: Soft interrupts are held off at least, so the device is there: who removes one waits.
         if let Some(handle) = unsafe { Handle::from_address(place.load(Acquire)) } {
-            handle.schedule();
+            handle.schedule(lane);
         }
     }
 }
 
-/// The portal of the network was raised: somebody has sent something, or taken something.
-pub(crate) fn on_portal(_core: &Core, _delivery: Delivery) {
-    schedule();
+/// A portal of the network was raised: somebody has sent something to a lane, or taken something of it.
+pub(crate) fn on_portal(_core: &Core, delivery: Delivery) {
+    // There are no more than 64.
+    schedule((delivery.number.index() as u32).wrapping_sub(NETWORK));
 }
 
 /// Who lives has changed. Process context.
@@ -110,7 +113,7 @@ pub(crate) fn on_view(_core: &Core, view: &View) {
     }
     drop(latest);
     rights::follow();
-    without_soft_interrupts(schedule);
+    without_soft_interrupts(|| (0..MAX_LANES as u32).for_each(schedule));
 }
 
 /// Takes what is so far; after the subscription, which tells what comes.

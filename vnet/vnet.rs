@@ -13,6 +13,7 @@ use adeos_core::{
     Portal, //
 };
 use adeos_proto::layout::portal::NETWORK;
+use adeos_proto::vnet::port::MAX_LANES;
 use device::Device;
 use kernel::prelude::*;
 use kernel::str::CString;
@@ -48,7 +49,7 @@ struct Vnet {
     _devices: Registration<Device>,
     _parameter: Parameter,
     _subscription: Subscription,
-    _portal: Portal,
+    _portals: KVec<Portal>,
 }
 
 impl kernel::Module for Vnet {
@@ -57,10 +58,14 @@ impl kernel::Module for Vnet {
         rights::init();
         statics::init();
         let core = Core::get()?;
-        let portal = Portal::take(NETWORK, "vnet", Handler::Interrupt(statics::on_portal))?;
+        let mut portals = KVec::with_capacity(MAX_LANES, GFP_KERNEL)?;
+        for number in (NETWORK..).take(MAX_LANES) {
+            let portal = Portal::take(number, "vnet", Handler::Interrupt(statics::on_portal))?;
+            portals.push(portal, GFP_KERNEL)?;
+        }
         let subscription = Subscription::new(statics::on_view)?;
         statics::take_view(&core);
-        portal.unmask();
+        portals.iter().for_each(Portal::unmask);
         let devices = Registration::new()?;
         for number in 0..module_parameters::devices.value() {
             let segment = CString::try_from_fmt(fmt!("{number}"))?;
@@ -72,7 +77,7 @@ impl kernel::Module for Vnet {
             _devices: devices,
             _parameter: Parameter::new(),
             _subscription: subscription,
-            _portal: portal,
+            _portals: portals,
         })
     }
 }

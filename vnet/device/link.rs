@@ -4,11 +4,11 @@
 
 #![deny(unsafe_code)]
 
-use super::{
-    Device,
-    Joined,
-    Taking, //
+use super::lane::{
+    memory,
+    Arrival, //
 };
+use super::Device;
 use crate::netdev::{
     without_soft_interrupts,
     Address, //
@@ -16,23 +16,11 @@ use crate::netdev::{
 use crate::segment::Segment;
 use crate::statics::Listed;
 use adeos_core::now_ns;
-use adeos_proto::id::MAX_VNODES;
-use adeos_proto::vnet::incoming::Taker;
-use adeos_proto::vnet::ledger::{
-    Books,
-    Frame,
-    Line, //
-};
-use adeos_proto::vnet::outgoing::Sender;
-use adeos_proto::vnet::port::{
-    Lanes,
-    Port, //
-};
+use adeos_proto::vnet::port::MAX_LANES;
 use adeos_proto::vnet::station::{
     Mac,
     Own, //
 };
-use adeos_proto::vnet::CHUNKS;
 use kernel::prelude::*;
 use kernel::sync::{
     Arc,
@@ -179,66 +167,47 @@ impl Device {
 
     /// Joins a segment: there is a carrier from here on (VN-60). Process context, with the link locked and up.
     fn join(&self, segment: Arc<Segment>, address: Mac) -> Result {
-        let mut lines = KVec::with_capacity(MAX_VNODES, GFP_KERNEL)?;
-        for _ in 0..MAX_VNODES {
-            lines.push(Line::NEW, GFP_KERNEL)?;
+        let mut memories = KVec::with_capacity(MAX_LANES, GFP_KERNEL)?;
+        for _ in self.lanes() {
+            memories.push(memory()?, GFP_KERNEL)?;
         }
-        let frames = KVec::from_elem(Frame::NEW, CHUNKS, GFP_KERNEL)?;
         let identity = self.core.identity();
         let (me, life) = (identity.vnode, identity.generation);
-        let seed = now_ns() ^ (u64::from(me.number()) << 48);
         without_soft_interrupts(|| {
-            let lanes = Lanes::ONE;
-            let port = Port::first(me);
-            let (mut own, [wire, ..]) = Own::join(segment.window(), me, life, address, lanes);
-            let mut incoming = self.incoming.lock();
-            incoming.taking = wire.map(|wire| Taking {
-                taker: Taker::new(port, own.epoch(), wire),
-                segment: segment.clone(),
-            });
-            incoming.is_asleep = false;
-            drop(incoming);
-            let mut outgoing = self.outgoing.lock();
-            own.listen(segment.window(), outgoing.listens);
-            outgoing.waiting = [None; MAX_VNODES];
-            outgoing.joined = Some(Joined {
-                sender: Sender::new(port, lanes, own.epoch(), seed, Books { lines, frames }),
-                own,
-                segment,
-            });
+            let (own, wires) = Own::join(segment.window(), me, life, address, self.count);
+            let arrival = Arrival {
+                me,
+                lanes: self.count,
+                epoch: own.epoch(),
+                seed: now_ns() ^ (u64::from(me.number()) << 48),
+            };
+            let wires = wires.into_iter().flatten();
+            for ((lane, wire), memory) in self.lanes().zip(wires).zip(memories) {
+                lane.begin_to_take(arrival, wire, &segment);
+                lane.begin_to_send(arrival, memory, &segment);
+            }
+            let mut said = self.said.lock();
+            let listens = said.listens;
+            let (own, segment) = said.own.insert((own, segment));
+            own.listen(segment.window(), listens);
         });
         self.handle.carrier_on();
         // What has come since it joined.
-        self.handle.schedule();
+        for lane in 0..MAX_LANES as u32 {
+            self.handle.schedule(lane);
+        }
         Ok(())
     }
 
-    /// Leaves the segment, which whoever calls has as well. Process context, with the link locked.
+    /// Leaves the segment, which whoever calls has as well: what is dropped here is not the last of it. Process context, with the
+    /// link locked.
     fn leave(&self) {
         self.handle.carrier_off();
-        let left = without_soft_interrupts(|| {
-            let mut incoming = self.incoming.lock();
-            let taking = incoming.taking.take();
-            if let Some(taking) = &taking {
-                incoming.before = incoming.before.plus(taking.taker.counts());
+        without_soft_interrupts(|| {
+            self.lanes().for_each(|lane| lane.end());
+            if let Some((own, segment)) = self.said.lock().own.take() {
+                own.leave(segment.window());
             }
-            drop(incoming);
-            let mut outgoing = self.outgoing.lock();
-            let segment = match outgoing.joined.take() {
-                Some(Joined {
-                    own,
-                    sender,
-                    segment,
-                }) => {
-                    outgoing.before = outgoing.before.plus(sender.counts());
-                    own.leave(segment.window());
-                    Some(segment)
-                }
-                None => None,
-            };
-            (segment, taking)
         });
-        // With soft interrupts: this may be the last of the segment.
-        drop(left);
     }
 }
