@@ -78,6 +78,7 @@ impl Mapping {
     }
 
     /// The physical range.
+    #[inline]
     pub fn range(&self) -> PhysRange {
         self.range
     }
@@ -131,6 +132,7 @@ impl Mapping {
     }
 
     /// A part of the memory as a window of its own.
+    #[inline]
     pub fn part(&self, offset: usize, size: usize) -> Part<'_> {
         let (address, size) = match self.check(offset, size).and_then(NonNull::new) {
             Some(address) => (address, size),
@@ -144,11 +146,13 @@ impl Mapping {
         }
     }
 
+    #[inline]
     fn len(&self) -> usize {
         // A mapped size fits in an address: `new` has checked it.
         self.range.size() as usize
     }
 
+    #[inline]
     fn check(&self, offset: usize, len: usize) -> Option<*mut u8> {
         if offset.checked_add(len)? > self.len() {
             return None;
@@ -193,6 +197,7 @@ impl<'a> Part<'a> {
         }
     }
 
+    #[inline]
     fn check(&self, offset: usize, len: usize) -> Option<*mut u8> {
         if offset.checked_add(len)? > self.size {
             return None;
@@ -208,6 +213,7 @@ impl<'a> Part<'a> {
         address.is_aligned().then_some(address)
     }
 
+    #[inline]
     fn number32(&self, offset: usize) -> Option<&Atomic<u32>> {
         let address = self.number(offset)?;
         // SAFETY: Four mapped, aligned bytes that live as long as `self`; every kernel accesses
@@ -215,6 +221,7 @@ impl<'a> Part<'a> {
         Some(unsafe { Atomic::from_ptr(address) })
     }
 
+    #[inline]
     fn number64(&self, offset: usize) -> Option<&Atomic<u64>> {
         let address = self.number(offset)?;
         // SAFETY: Eight mapped, aligned bytes that live as long as `self`; every kernel accesses
@@ -255,6 +262,7 @@ fn barrier() {
 }
 
 impl Window for Part<'_> {
+    #[inline]
     fn size(&self) -> usize {
         self.size
     }
@@ -311,11 +319,13 @@ impl Window for Part<'_> {
         number.xchg(u64::MAX, Full)
     }
 
+    #[inline]
     fn swap64(&self, offset: usize, value: u64) -> u64 {
         self.number64(offset)
             .map_or(0, |number| number.xchg(value, Full))
     }
 
+    #[inline]
     fn compare_exchange64(&self, offset: usize, current: u64, new: u64) -> Result<u64, u64> {
         match self.number64(offset) {
             Some(number) => number.cmpxchg(current, new, Full),
@@ -323,6 +333,7 @@ impl Window for Part<'_> {
         }
     }
 
+    #[inline]
     fn read(&self, offset: usize, to: &mut [u8]) {
         if let Some(address) = self.check(offset, to.len()) {
             // SAFETY: `check` says that as many bytes are mapped there; `to` is memory of this
@@ -333,6 +344,7 @@ impl Window for Part<'_> {
         }
     }
 
+    #[inline]
     fn write(&self, offset: usize, from: &[u8]) {
         if let Some(address) = self.check(offset, from.len()) {
             // SAFETY: As in `read`.
@@ -340,6 +352,7 @@ impl Window for Part<'_> {
         }
     }
 
+    #[inline]
     fn full_barrier(&self) {
         smp_mb(Full);
     }

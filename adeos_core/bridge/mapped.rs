@@ -39,6 +39,7 @@ impl Mapped {
     }
 
     /// Where it is, for as long as this lives.
+    #[inline]
     pub fn range(&self) -> PhysRange {
         self.mapping.range()
     }
@@ -88,12 +89,14 @@ impl Window for Mapped {
         }
     }
 
+    #[inline]
     fn raise(&self, offset: usize, value: u32) {
         if let Some(part) = self.writable() {
             part.raise(offset, value);
         }
     }
 
+    #[inline]
     fn fetch_or64(&self, offset: usize, bits: u64) -> u64 {
         match self.writable() {
             Some(part) => part.fetch_or64(offset, bits),
@@ -101,6 +104,7 @@ impl Window for Mapped {
         }
     }
 
+    #[inline]
     fn swap64(&self, offset: usize, value: u64) -> u64 {
         match self.writable() {
             Some(part) => part.swap64(offset, value),
@@ -108,6 +112,7 @@ impl Window for Mapped {
         }
     }
 
+    #[inline]
     fn compare_exchange64(&self, offset: usize, current: u64, new: u64) -> Result<u64, u64> {
         match self.writable() {
             Some(part) => part.compare_exchange64(offset, current, new),
@@ -116,16 +121,19 @@ impl Window for Mapped {
         }
     }
 
+    #[inline]
     fn read(&self, offset: usize, to: &mut [u8]) {
         self.all().read(offset, to);
     }
 
+    #[inline]
     fn write(&self, offset: usize, from: &[u8]) {
         if let Some(part) = self.writable() {
             part.write(offset, from);
         }
     }
 
+    #[inline]
     fn full_barrier(&self) {
         self.all().full_barrier();
     }
