@@ -16,6 +16,7 @@ mod streams;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use rustix::time::{clock_gettime, ClockId};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// Where `serve` listens.
@@ -100,6 +101,8 @@ enum Command {
         #[arg(long)]
         via: Ipv4Addr,
     },
+    /// Tells this kernel's monotonic time in nanoseconds, for what takes less than a step of /proc/uptime
+    Now,
 }
 
 fn main() -> Result<()> {
@@ -130,5 +133,10 @@ fn main() -> Result<()> {
             ahead,
         } => datagrams::numbered(at(to), count, size, ahead),
         Command::Who { to, via } => datagrams::who(to, via, PORT),
+        Command::Now => {
+            let now = clock_gettime(ClockId::Monotonic);
+            println!("now {}", now.tv_sec * 1_000_000_000 + now.tv_nsec);
+            Ok(())
+        }
     }
 }
