@@ -223,10 +223,10 @@ impl Device {
         self.lanes.iter().take(self.count.count())
     }
 
-    /// The lane of a queue, and which one of the lane's queues it is.
-    fn place_of(&self, queue: u32) -> Option<(&Lane, usize)> {
+    /// The lane of a queue, and the station that the queue is for.
+    fn place_of(&self, queue: u32) -> Option<(&Lane, VnodeId)> {
         let lane = self.lanes.get(queue as usize / MAX_VNODES)?;
-        Some((lane, queue as usize % MAX_VNODES))
+        Some((lane, VnodeId::new(queue % MAX_VNODES as u32)?))
     }
 
     /// Has a lane of a station look at what there is.

@@ -8,20 +8,27 @@
 use super::station::{Mac, Roster, Seen};
 use crate::membership::{bit, Mask};
 
-/// The stations that a frame to this address is for (VN-13).
-pub fn targets(roster: &Roster, to: Mac) -> Mask {
-    roster
-        .stations()
-        .filter(|(_, seen)| hears(seen, to))
-        .fold(0, |mask, (vnode, _)| mask | bit(vnode))
+/// Whom a frame reaches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Audience {
+    /// The stations that it is for (VN-13).
+    pub heard: Mask,
+    /// Those among them that have its address: none, if that is a group's or somebody's beyond the segment.
+    pub meant: Mask,
 }
 
-/// The stations that have this address: none, if it is a group's or somebody's beyond the segment.
-pub fn addressees(roster: &Roster, to: Mac) -> Mask {
-    roster
-        .stations()
-        .filter(|(_, seen)| seen.mac == to)
-        .fold(0, |mask, (vnode, _)| mask | bit(vnode))
+/// Whom a frame to this address reaches.
+pub fn audience(roster: &Roster, to: Mac) -> Audience {
+    let mut audience = Audience::default();
+    for (vnode, seen) in roster.stations() {
+        if hears(seen, to) {
+            audience.heard |= bit(vnode);
+        }
+        if seen.mac == to {
+            audience.meant |= bit(vnode);
+        }
+    }
+    audience
 }
 
 fn hears(seen: &Seen, to: Mac) -> bool {

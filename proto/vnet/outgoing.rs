@@ -7,7 +7,7 @@
 //! docs/vnet.md, sections 3 and 4.
 
 use super::chunks::{Chunks, Run};
-use super::forward::{addressees, targets};
+use super::forward::{audience, Audience};
 use super::frame::{self, Word};
 use super::ledger::{Books, Frame, Ledger, Line};
 use super::port::{Lanes, Port};
@@ -234,7 +234,7 @@ where
 
     /// Begins a frame of `length` bytes to an address, after a [`look`](Self::look).
     pub fn begin<W: Window>(&mut self, window: &W, to: Mac, length: usize, now: u64) -> Ready {
-        let heard = targets(&self.roster, to);
+        let Audience { heard, meant } = audience(&self.roster, to);
         if heard == 0 {
             return Ready::Nobody;
         }
@@ -247,10 +247,10 @@ where
             };
             *place |= bit(station);
         }
-        let wait = match addressees(&self.roster, to) {
+        let wait = match meant {
             0 => self.wait_for_several(full, now),
             // Who only listens is not waited for where somebody is spoken to.
-            meant => self.wait_for_each(window, full & meant, now),
+            _ => self.wait_for_each(window, full & meant, now),
         };
         if let Some(until) = wait {
             self.counts.waits = self.counts.waits.wrapping_add(1);

@@ -7,6 +7,7 @@
 //! docs/vnet.md, section 2.5.
 
 use super::CHUNKS;
+use crate::bits;
 use crate::id::{VnodeId, MAX_VNODES};
 
 /// Lanes that a station can have.
@@ -115,6 +116,15 @@ impl Port {
         self.vnode.index() * MAX_LANES + self.lane.index()
     }
 
+    /// The one of a number.
+    fn at(index: usize) -> Option<Self> {
+        // Neither is truncated: both are below 2^32.
+        Some(Self {
+            vnode: VnodeId::new((index / MAX_LANES) as u32)?,
+            lane: Lane::new((index % MAX_LANES) as u32)?,
+        })
+    }
+
     /// It in a mask.
     pub const fn bit(self) -> u64 {
         1u64.wrapping_shl(self.index() as u32)
@@ -132,16 +142,9 @@ impl Port {
     }
 }
 
-/// The ports of a mask.
+/// The ports of a mask, in the order of their numbers.
 pub fn each(mask: u64) -> impl Iterator<Item = Port> {
-    VnodeId::all()
-        .flat_map(|vnode| {
-            (0..MAX_LANES as u8).map(move |lane| Port {
-                vnode,
-                lane: Lane(lane),
-            })
-        })
-        .filter(move |port| mask & port.bit() != 0)
+    bits::each(mask).filter_map(Port::at)
 }
 
 #[cfg(test)]

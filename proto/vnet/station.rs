@@ -9,6 +9,7 @@ use super::port::{Lanes, Port, MAX_LANES};
 use super::wire::Receiver;
 use super::{begin, Header, STATION, STATIONS};
 use crate::id::{Generation, VnodeId, MAX_VNODES};
+use crate::membership::{bit, each, Mask};
 use crate::record;
 use crate::window::Window;
 
@@ -270,6 +271,7 @@ pub type Lives = [Option<Generation>; MAX_VNODES];
 pub struct Roster {
     changes: u64,
     is_stale: bool,
+    present: Mask,
     stations: [Option<Seen>; MAX_VNODES],
 }
 
@@ -278,6 +280,7 @@ impl Roster {
     pub const NEW: Self = Self {
         changes: 0,
         is_stale: true,
+        present: 0,
         stations: [None; MAX_VNODES],
     };
 
@@ -288,12 +291,7 @@ impl Roster {
 
     /// Reads anew what may have changed; the stations that have come, left or are others now (VN-21). [`None`] if
     /// nothing was to be read.
-    pub fn refresh<W: Window>(
-        &mut self,
-        window: &W,
-        me: VnodeId,
-        lives: &Lives,
-    ) -> Option<crate::membership::Mask> {
+    pub fn refresh<W: Window>(&mut self, window: &W, me: VnodeId, lives: &Lives) -> Option<Mask> {
         // Before the stations: what changes while they are read is read again the next time.
         let changes = changes(window);
         if changes == self.changes && !self.is_stale {
@@ -302,13 +300,17 @@ impl Roster {
         self.changes = changes;
         self.is_stale = false;
         let mut changed = 0;
+        self.present = 0;
         for (vnode, known) in VnodeId::all().zip(&mut self.stations) {
             let life = lives.get(vnode.index()).copied().flatten();
             let now = see(window, vnode).filter(|seen| vnode != me && life == Some(seen.life));
             // What was sent to other lanes than now is nobody's to count.
             let joined = |seen: Seen| (seen.life, seen.epoch, seen.lanes);
             if known.map(joined) != now.map(joined) {
-                changed |= crate::membership::bit(vnode);
+                changed |= bit(vnode);
+            }
+            if now.is_some() {
+                self.present |= bit(vnode);
             }
             *known = now;
         }
@@ -322,8 +324,6 @@ impl Roster {
 
     /// All that are there.
     pub fn stations(&self) -> impl Iterator<Item = (VnodeId, &Seen)> {
-        VnodeId::all()
-            .zip(&self.stations)
-            .filter_map(|(vnode, seen)| Some((vnode, seen.as_ref()?)))
+        each(self.present).filter_map(|vnode| Some((vnode, self.station(vnode)?)))
     }
 }

@@ -20,6 +20,11 @@ use adeos_proto::id::{
     VnodeId,
     MAX_VNODES, //
 };
+use adeos_proto::membership::{
+    bit,
+    each,
+    Mask, //
+};
 use adeos_proto::vnet::frame::{
     MAX_LENGTH,
     MIN_LENGTH, //
@@ -78,10 +83,37 @@ struct Outgoing {
     joined: Option<Joined>,
     lives: Lives,
     known: u64,
-    /// Queues of which a packet has had to wait, and until when at most.
-    waiting: [Option<u64>; MAX_VNODES],
+    waiting: Waiting,
     /// What stations before this one have counted.
     before: outgoing::Counts,
+}
+
+/// Queues of which a packet has had to wait, by station, and until when at most.
+struct Waiting {
+    who: Mask,
+    until: [u64; MAX_VNODES],
+}
+
+impl Waiting {
+    const NONE: Self = Self {
+        who: 0,
+        until: [0; MAX_VNODES],
+    };
+
+    fn set(&mut self, station: VnodeId, until: u64) {
+        self.who |= bit(station);
+        if let Some(place) = self.until.get_mut(station.index()) {
+            *place = until;
+        }
+    }
+
+    fn clear(&mut self, station: VnodeId) {
+        self.who &= !bit(station);
+    }
+
+    fn until(&self, station: VnodeId) -> u64 {
+        self.until.get(station.index()).copied().unwrap_or(0)
+    }
 }
 
 /// What receives.
@@ -136,7 +168,7 @@ impl Lane {
                 joined: None,
                 lives: [None; MAX_VNODES],
                 known: u64::MAX,
-                waiting: [None; MAX_VNODES],
+                waiting: Waiting::NONE,
                 before: outgoing::Counts::default(),
             }, "vnet:outgoing"),
             incoming <- kernel::new_spinlock!(Incoming {
@@ -175,7 +207,7 @@ impl Lane {
         // Lanes that begin with the same number would meet on a wire again and again.
         let seed = arrival.seed ^ u64::from(self.number) << 40;
         let mut outgoing = self.outgoing.lock();
-        outgoing.waiting = [None; MAX_VNODES];
+        outgoing.waiting = Waiting::NONE;
         outgoing.joined = Some(Joined {
             sender: Sender::new(me, arrival.lanes, arrival.epoch, seed, memory),
             segment: segment.clone(),
@@ -221,13 +253,13 @@ impl Lane {
         (sent, received)
     }
 
-    /// Sends a packet of one of its queues, which is that of this place.
+    /// Sends a packet of one of its queues, which is that of this station.
     pub(super) fn transmit(
         &self,
         device: &Device,
         packet: &Outbound<'_>,
         queue: u32,
-        place: usize,
+        place: VnodeId,
     ) -> Fate {
         let length = packet.length();
         let address = packet.pieces().next().and_then(|bytes| bytes.first_chunk());
@@ -246,9 +278,7 @@ impl Lane {
         let sender = &mut joined.sender;
         let (window, now) = (joined.segment.window(), now_ns());
         let mut waits = |until: u64| {
-            if let Some(place) = outgoing.waiting.get_mut(place) {
-                *place = Some(until);
-            }
+            outgoing.waiting.set(place, until);
             device.handle.stop_queue(queue);
             device.handle.poll_within(self.number, LOOK_NS);
             Fate::Waits
@@ -276,19 +306,17 @@ impl Lane {
     }
 
     /// A queue of it has been stopped for too long.
-    pub(super) fn time_out(&self, device: &Device, queue: u32, place: usize) {
+    pub(super) fn time_out(&self, device: &Device, queue: u32, place: VnodeId) {
         let mut outgoing = self.outgoing.lock();
         let outgoing = &mut *outgoing;
         let me = device.core.identity().vnode;
         // That of this station has what is for several.
-        let station = VnodeId::new(place as u32).filter(|station| *station != me);
+        let station = (place != me).then_some(place);
         if let Some(joined) = &mut outgoing.joined {
             let window = joined.segment.window();
             joined.sender.time_out(window, station, now_ns());
         }
-        if let Some(place) = outgoing.waiting.get_mut(place) {
-            *place = None;
-        }
+        outgoing.waiting.clear(place);
         device.handle.wake_queue(queue);
     }
 
@@ -358,27 +386,24 @@ impl Lane {
             return;
         };
         look(device, joined, &mut outgoing.lives, &mut outgoing.known);
+        if outgoing.waiting.who == 0 {
+            return;
+        }
         let now = now_ns();
-        let mut waits = false;
-        for (station, place) in VnodeId::all().zip(&mut outgoing.waiting) {
-            let Some(until) = *place else {
-                continue;
-            };
+        for station in each(outgoing.waiting.who) {
             // If it has to wait again, it will say so.
             let is_shared = station == device.core.identity().vnode;
-            if now >= until
+            if now >= outgoing.waiting.until(station)
                 || is_shared
                 || joined
                     .sender
                     .can_begin(joined.segment.window(), station, now)
             {
-                *place = None;
+                outgoing.waiting.clear(station);
                 device.handle.wake_queue(self.queue_of(station));
-            } else {
-                waits = true;
             }
         }
-        if waits {
+        if outgoing.waiting.who != 0 {
             device.handle.poll_within(self.number, LOOK_NS);
         }
     }
