@@ -31,7 +31,7 @@ use kernel::time::{
 };
 
 /// How long a holder waits for the lock itself.
-const PATIENCE_MS: u32 = 10_000;
+const PATIENCE_MS: u32 = 120_000;
 /// Time that the handler of a portal is given, and what its word says until it has run.
 const HANDLER_MS: u32 = 1000;
 const NOT_YET: i32 = i32::MAX;
