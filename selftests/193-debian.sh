@@ -44,7 +44,7 @@ boot() {
     is "$(on deb cat /etc/debian_version)" "$(cat /debian/etc/debian_version)" 'it is a Debian'
     check "with Debian's init" eventually 20 sh -c '[ "$(vnode exec deb cat /proc/1/comm)" = init ]'
     is "$(on deb hostname)" deb 'under its own name'
-    check 'which comes to its runlevel' eventually 60 sh -c "vnode exec deb runlevel | grep -q 2"
+    check 'which comes to its runlevel' eventually 180 sh -c "vnode exec deb runlevel | grep -q 2"
     check 'another vnode has an address only' start two --cpus 2 --memory $((small + 64))M --append 'ip=10.7.0.3'
     check 'and is reached' ping -c 1 -W 3 10.7.0.3
     check 'a third one asks for one' dhcp
