@@ -12,6 +12,7 @@
 #include <linux/virtio_net.h>
 #include <linux/workqueue.h>
 #include <net/rtnetlink.h>
+#include <net/sch_generic.h>
 #include "shim.h"
 
 #define KIND "vnet"
@@ -19,6 +20,8 @@
 #define SMALL 2048
 #define HEADERS 256
 #define SEGMENT_SIZE 27
+/* How soon it is looked again whether the others can be told. */
+#define ANNOUNCE_MS 20
 /* Lanes, and queues of each. */
 #define MAX_LANES 4
 #define MAX_QUEUES 16
@@ -46,6 +49,11 @@ struct adeos_netdev {
 	void *data;
 	char segment[SEGMENT_SIZE];
 	u32 nr_lanes;
+	/*
+	 * Bit 0: the others are to be told of addresses (ARP, neighbour discovery). A vnode that comes
+	 * again may have another number, and so not the Ethernet address that they know.
+	 */
+	unsigned long is_new;
 	/* By queue; each is written under the queue's lock. */
 	struct {
 		u64 packets, bytes, dropped;
@@ -191,6 +199,18 @@ static void follow(struct work_struct *work)
 	struct adeos_netdev *it = container_of(to_delayed_work(work), struct adeos_netdev, following);
 	u32 ms = driver->follow(it->data);
 
+	/*
+	 * Linux sends nothing before it has seen the carrier itself. And whoever makes or removes a
+	 * device waits for this with the lock held: nobody waits for the lock here.
+	 */
+	if (test_bit(0, &it->is_new)) {
+		ms = ANNOUNCE_MS;
+		if (!qdisc_tx_is_noop(it->dev) && rtnl_trylock()) {
+			if (test_and_clear_bit(0, &it->is_new))
+				__netdev_notify_peers(it->dev);
+			rtnl_unlock();
+		}
+	}
 	if (ms)
 		queue_delayed_work(system_dfl_long_wq, &it->following, msecs_to_jiffies(ms));
 }
@@ -553,11 +573,13 @@ void adeos_netdev_carrier_on(struct adeos_netdev *it)
 {
 	netif_tx_wake_all_queues(it->dev);
 	netif_carrier_on(it->dev);
+	set_bit(0, &it->is_new);
 }
 
 void adeos_netdev_carrier_off(struct adeos_netdev *it)
 {
 	netif_carrier_off(it->dev);
+	clear_bit(0, &it->is_new);
 }
 
 void adeos_netdev_stop_queue(struct adeos_netdev *it, u32 queue)
