@@ -20,8 +20,9 @@
 #define SMALL 2048
 #define HEADERS 256
 #define SEGMENT_SIZE 27
-/* How soon it is looked again whether the others can be told. */
-#define ANNOUNCE_MS 20
+/* How often the others are told of addresses, as what is for all may be lost, and how far apart. */
+#define ANNOUNCEMENTS 3
+#define ANNOUNCE_MS 50
 /* Lanes, and queues of each. */
 #define MAX_LANES 4
 #define MAX_QUEUES 16
@@ -36,6 +37,8 @@ struct lane {
 	struct adeos_netdev *of;
 	struct napi_struct napi;
 	struct hrtimer timer;
+	/* Held while it is started: two CPUs may want it at different times. */
+	spinlock_t starting;
 	/* How its CPU is told to poll; bit 0 while that is on its way. */
 	call_single_data_t call;
 	unsigned long is_called;
@@ -50,10 +53,10 @@ struct adeos_netdev {
 	char segment[SEGMENT_SIZE];
 	u32 nr_lanes;
 	/*
-	 * Bit 0: the others are to be told of addresses (ARP, neighbour discovery). A vnode that comes
-	 * again may have another number, and so not the Ethernet address that they know.
+	 * How often the others are still to be told of addresses (ARP, neighbour discovery). A vnode
+	 * that comes again may have another number, and so not the Ethernet address that they know.
 	 */
-	unsigned long is_new;
+	atomic_t announcements;
 	/* By queue; each is written under the queue's lock. */
 	struct {
 		u64 packets, bytes, dropped;
@@ -171,15 +174,15 @@ static void on_call(void *info)
 }
 
 /*
- * In an interrupt, or with soft interrupts held off. The first lane is polled here, where portals are
- * taken; each other one on a CPU of its own.
+ * In an interrupt, or with soft interrupts held off. Each lane is polled on a CPU of its own, the first
+ * one where portals are taken.
  */
 static void schedule_lane(struct lane *lane)
 {
 	u32 number = number_of(lane);
 	unsigned int cpu = cpumask_nth(number % num_online_cpus(), cpu_online_mask);
 
-	if (!number || cpu == smp_processor_id())
+	if (cpu == smp_processor_id())
 		napi_schedule(&lane->napi);
 	else if (!test_and_set_bit(0, &lane->is_called) &&
 		 smp_call_function_single_async(cpu, &lane->call))
@@ -203,10 +206,10 @@ static void follow(struct work_struct *work)
 	 * Linux sends nothing before it has seen the carrier itself. And whoever makes or removes a
 	 * device waits for this with the lock held: nobody waits for the lock here.
 	 */
-	if (test_bit(0, &it->is_new)) {
+	if (atomic_read(&it->announcements) > 0) {
 		ms = ANNOUNCE_MS;
 		if (!qdisc_tx_is_noop(it->dev) && rtnl_trylock()) {
-			if (test_and_clear_bit(0, &it->is_new))
+			if (atomic_dec_if_positive(&it->announcements) >= 0)
 				__netdev_notify_peers(it->dev);
 			rtnl_unlock();
 		}
@@ -366,6 +369,7 @@ static void setup(struct net_device *dev)
 
 		lane->of = it;
 		hrtimer_setup(&lane->timer, on_timer, CLOCK_MONOTONIC, HRTIMER_MODE_ABS_SOFT);
+		spin_lock_init(&lane->starting);
 		INIT_CSD(&lane->call, on_call, lane);
 	}
 	INIT_DELAYED_WORK(&it->following, follow);
@@ -397,15 +401,19 @@ static unsigned int get_num_tx_queues(void)
 	return get_num_rx_queues() * driver->queues;
 }
 
-/* Whoever has it made may have said numbers of queues: then there are lanes for which these are enough. */
+/*
+ * Whoever has it made may have said numbers of queues: then there are lanes for which these are enough,
+ * one at least.
+ */
 static int set_lanes(struct net_device *dev)
 {
 	struct adeos_netdev *it = netdev_priv(dev);
 	u32 most = min(dev->num_rx_queues, dev->num_tx_queues / driver->queues);
 
-	it->nr_lanes = rounddown_pow_of_two(clamp(most, 1, get_num_rx_queues()));
-	return netif_set_real_num_queues(dev, min(dev->num_tx_queues, it->nr_lanes * driver->queues),
-					 it->nr_lanes);
+	if (!most)
+		return -ERANGE;
+	it->nr_lanes = rounddown_pow_of_two(min(most, get_num_rx_queues()));
+	return netif_set_real_num_queues(dev, it->nr_lanes * driver->queues, it->nr_lanes);
 }
 
 /* Everything of a new device but its registration; the destructor undoes it. */
@@ -470,6 +478,9 @@ static int newlink(struct net_device *dev, struct rtnl_newlink_params *params,
 			break;
 		case -EBUSY:
 			NL_SET_ERR_MSG(extack, "this vnode has a device on that segment already");
+			break;
+		case -ERANGE:
+			NL_SET_ERR_MSG(extack, "a lane takes 16 queues to send by and one to receive by");
 			break;
 		case -EACCES:
 			NL_SET_ERR_MSG(extack, "this vnode may not be on that segment");
@@ -573,13 +584,13 @@ void adeos_netdev_carrier_on(struct adeos_netdev *it)
 {
 	netif_tx_wake_all_queues(it->dev);
 	netif_carrier_on(it->dev);
-	set_bit(0, &it->is_new);
+	atomic_set(&it->announcements, ANNOUNCEMENTS);
 }
 
 void adeos_netdev_carrier_off(struct adeos_netdev *it)
 {
 	netif_carrier_off(it->dev);
-	clear_bit(0, &it->is_new);
+	atomic_set(&it->announcements, 0);
 }
 
 void adeos_netdev_stop_queue(struct adeos_netdev *it, u32 queue)
@@ -594,14 +605,17 @@ void adeos_netdev_wake_queue(struct adeos_netdev *it, u32 queue)
 		netif_wake_subqueue(it->dev, queue);
 }
 
-void adeos_netdev_poll_within(struct adeos_netdev *it, u32 lane, u64 delay_ns)
+/* With soft interrupts held off. */
+void adeos_netdev_poll_within(struct adeos_netdev *it, u32 number, u64 delay_ns)
 {
-	struct hrtimer *timer = &it->lanes[lane].timer;
+	struct lane *lane = &it->lanes[number];
+	struct hrtimer *timer = &lane->timer;
 	ktime_t then = ktime_add_ns(ktime_get(), delay_ns);
 
-	/* Two CPUs may both find it later; then it comes at the later of two times, which are both near. */
+	spin_lock(&lane->starting);
 	if (!hrtimer_is_queued(timer) || ktime_after(hrtimer_get_expires(timer), then))
 		hrtimer_start(timer, then, HRTIMER_MODE_ABS_SOFT);
+	spin_unlock(&lane->starting);
 }
 
 void adeos_netdev_hold_soft_interrupts(void)

@@ -29,6 +29,12 @@ pub struct Run {
 }
 
 impl Run {
+    /// All that a station has.
+    pub const ALL: Self = Self {
+        first: 0,
+        count: CHUNKS as u16,
+    };
+
     /// Chunks that so many bytes take.
     pub const fn for_bytes(bytes: usize) -> usize {
         bytes.div_ceil(CHUNK)

@@ -203,17 +203,10 @@ where
         }
     }
 
-    /// The station that keeps most chunks, if any keeps one.
-    pub fn largest(&self) -> Option<VnodeId> {
-        let chunks = |station: &VnodeId| {
-            self.books
-                .lines
-                .get(station.index())
-                .map_or(0, |line| line.chunks)
-        };
-        VnodeId::all()
-            .max_by_key(chunks)
-            .filter(|station| chunks(station) > 0)
+    /// The stations that keep chunks.
+    pub fn keepers(&self) -> impl Iterator<Item = VnodeId> + '_ {
+        let lines = VnodeId::all().zip(&*self.books.lines);
+        lines.filter_map(|(station, line)| (line.chunks > 0).then_some(station))
     }
 
     /// Stations that have not taken all that was sent to them.

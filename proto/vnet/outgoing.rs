@@ -167,8 +167,12 @@ pub struct Sender<L, F> {
     behind: [Behind; MAX_VNODES],
     /// When the last wait for several stations began.
     several: Option<u64>,
-    /// Since when there are too few chunks.
-    short: Option<u64>,
+    /// Since when there are too few chunks, and how many are wanted.
+    short: Option<(u64, usize)>,
+    /// By station, when it has last taken something that was sent to it, or been sent something after it had taken all.
+    progress: [u64; MAX_VNODES],
+    /// By station, since when frames for it have come back from its wire.
+    returned: [Option<u64>; MAX_VNODES],
     dice: Dice,
     generation: u16,
     counts: Counts,
@@ -189,6 +193,8 @@ where
             behind: [Behind::No; MAX_VNODES],
             several: None,
             short: None,
+            progress: [0; MAX_VNODES],
+            returned: [None; MAX_VNODES],
             dice: Dice::new(seed),
             generation: seed as u16,
             counts: Counts {
@@ -228,6 +234,7 @@ where
         for station in each(changed) {
             self.ledger.restart(station, self.taken(window, station));
             self.set_behind(station, Behind::No);
+            self.set_returned(station, None);
         }
         true
     }
@@ -329,7 +336,9 @@ where
                 return Do::Wait(until);
             }
             // It may have been this CPU that had no time.
-            Step::GiveUp(GivenUp::Deferral) if frame.is_for(to) => return self.requeue(frame, now),
+            Step::GiveUp(GivenUp::Deferral) if self.may_return(frame, to, now) => {
+                return self.requeue(frame, to, now)
+            }
             Step::GiveUp(GivenUp::Collisions | GivenUp::Deferral) => {
                 self.counts.aborted = self.counts.aborted.wrapping_add(1);
                 return self.next(frame, to, &attempt);
@@ -343,7 +352,11 @@ where
         let port = self.port(to);
         match wire(port).send(window, word.bits()) {
             Sensed::Sent => {
+                if self.ledger.open(to) == 0 {
+                    self.note_progress(to, now);
+                }
                 self.ledger.sent(frame.run, to);
+                self.set_returned(to, None);
                 frame.sent = true;
                 self.counts.sent = self.counts.sent.wrapping_add(1);
                 let _ = self.next(frame, to, &attempt);
@@ -363,7 +376,7 @@ where
                 frame.attempt = Some(attempt);
                 Do::Wait(now)
             }
-            Sensed::Full if frame.is_for(to) => self.requeue(frame, now),
+            Sensed::Full if self.may_return(frame, to, now) => self.requeue(frame, to, now),
             Sensed::Full => {
                 self.counts.missed = self.counts.missed.wrapping_add(1);
                 self.next(frame, to, &attempt)
@@ -390,8 +403,23 @@ where
         Do::Again
     }
 
+    /// Whether a frame can be begun again later: it is for this station alone, to which none has got through for less than a second.
+    fn may_return(&self, frame: &Sending, station: VnodeId, now: u64) -> bool {
+        let since = self.returned.get(station.index()).copied().flatten();
+        frame.is_for(station)
+            && since.is_none_or(|since| now.saturating_sub(since) < LONG_PATIENCE_NS)
+    }
+
+    fn set_returned(&mut self, station: VnodeId, since: Option<u64>) {
+        if let Some(place) = self.returned.get_mut(station.index()) {
+            *place = since;
+        }
+    }
+
     /// The frame, which nobody has got, is begun again later.
-    fn requeue(&mut self, frame: &mut Sending, now: u64) -> Do {
+    fn requeue(&mut self, frame: &mut Sending, station: VnodeId, now: u64) -> Do {
+        let since = self.returned.get(station.index()).copied().flatten();
+        self.set_returned(station, since.or(Some(now)));
         self.ledger.close(frame.run);
         frame.left = 0;
         self.counts.waits = self.counts.waits.wrapping_add(1);
@@ -419,7 +447,7 @@ where
     }
 
     fn room<W: Window>(&mut self, window: &W, station: VnodeId, now: u64) -> Room {
-        self.settle(window, station);
+        self.settle(window, station, now);
         if let Behind::Stuck { since, .. } = self.behind(station) {
             // Others may have filled its wire, or somebody may have written over what it was to take.
             let is_new =
@@ -430,7 +458,7 @@ where
             self.ledger.restart(station, self.taken(window, station));
         } else if !self.has_room(window, station) {
             await_taken(window, self.me, self.port(station));
-            self.settle(window, station);
+            self.settle(window, station, now);
             if !self.has_room(window, station) {
                 return Room::Full;
             }
@@ -489,35 +517,59 @@ where
         self.ledger.abandon(station)
     }
 
-    /// Chunks for a frame: if there are none, of what others have taken meanwhile; or of those who have kept most, once
-    /// there have been too few for a while. Or until when to wait for that.
+    /// Chunks for a frame: if there are none, of what others have taken meanwhile; or of those who have taken nothing for
+    /// longest, once there have been too few for a while. Or until when to wait for that.
     fn take_chunks<W: Window>(&mut self, window: &W, bytes: usize, now: u64) -> Result<Run, u64> {
+        let count = Run::for_bytes(bytes);
         let mut run = self.ledger.take(bytes);
         if run.is_none() {
             for station in each(self.ledger.behind()) {
                 await_taken(window, self.me, self.port(station));
-                self.settle(window, station);
+                self.settle(window, station, now);
             }
             run = self.ledger.take(bytes);
         }
-        let until = self.short.unwrap_or(now).saturating_add(PATIENCE_NS);
+        let since = self.short.map_or(now, |(since, _)| since);
+        let until = since.saturating_add(PATIENCE_NS);
         while run.is_none() && now >= until {
-            let Some(station) = self.ledger.largest() else {
+            let Some(station) = self
+                .ledger
+                .keepers()
+                .min_by_key(|station| self.progress(*station))
+            else {
                 break;
             };
             self.give_up(window, station, now);
             run = self.ledger.take(bytes);
         }
-        self.short = match run {
-            Some(_) => None,
-            None => self.short.or(Some(now)),
-        };
+        match (run, self.short) {
+            // That a smaller one has found some says nothing to who waits for more.
+            (Some(_), Some((_, wanted))) if count < wanted => {}
+            (Some(_), _) => self.short = None,
+            (None, short) => {
+                let wanted = short.map_or(0, |(_, wanted)| wanted);
+                self.short = Some((since, wanted.max(count)));
+            }
+        }
         run.ok_or(until)
     }
 
-    fn settle<W: Window>(&mut self, window: &W, station: VnodeId) {
+    fn progress(&self, station: VnodeId) -> u64 {
+        self.progress.get(station.index()).copied().unwrap_or(0)
+    }
+
+    fn note_progress(&mut self, station: VnodeId, now: u64) {
+        if let Some(place) = self.progress.get_mut(station.index()) {
+            *place = now;
+        }
+    }
+
+    fn settle<W: Window>(&mut self, window: &W, station: VnodeId, now: u64) {
         let taken = self.taken(window, station);
         let settled = self.ledger.settle(station, taken);
+        if settled != Ok(0) {
+            self.note_progress(station, now);
+        }
         if settled.is_err() {
             self.counts.lies = self.counts.lies.wrapping_add(1);
             // Whatever it has counted, from here on both count the same.

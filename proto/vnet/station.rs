@@ -5,6 +5,8 @@
 //! A station has the number of its vnode. It says itself what it is; others believe it as far as the membership has that
 //! life of the vnode. A word that counts changes tells when to read it all anew. docs/vnet.md, section 2.
 
+use super::chunks::Run;
+use super::frame;
 use super::port::{Lanes, Port, MAX_LANES};
 use super::wire::Receiver;
 use super::{begin, Header, STATION, STATIONS};
@@ -140,7 +142,8 @@ impl Own {
         let state = record_of(me) + Station::OFFSETS.state;
         let before = window.load_acquire64(state);
         window.store_release64(state, before & !ACTIVE);
-        window.full_barrier();
+        // What it has sent before may be on a wire yet, and have lain across what are two lanes' chunks now.
+        frame::begin(window, me, Run::ALL);
         let mut wires = Wires::default();
         for (lane, wire) in lanes.each().zip(&mut wires) {
             *wire = Some(begin(window, Port { vnode: me, lane }));
