@@ -308,7 +308,6 @@ segments() {
     check 'by all' on one ip link del vnet7
     is "$(vnode bridge list | grep -c 'vnet\.')" 1 'and is gone when nobody is on it'
     refuses . 'one vnode has no two devices on a segment' ip link add other0 type vnet
-    refuses . 'a lane has 16 queues' ip link add vnet8 numtxqueues 8 type vnet
     refuses . 'a device without a number has to name its segment' ip link add other type vnet
 }
 

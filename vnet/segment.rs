@@ -235,6 +235,11 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        TAKEN.lock().retain(|other| *other != self.0);
+        let mut taken = TAKEN.lock();
+        taken.retain(|other| *other != self.0);
+        if taken.is_empty() {
+            // Nobody drops a static: its memory goes with the last name.
+            *taken = KVec::new();
+        }
     }
 }
