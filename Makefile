@@ -67,7 +67,7 @@ check-debug: ## The cluster's tests on kernels with lockdep, KASAN and the like
 	@$(MAKE) --no-print-directory build VARIANT=plain
 	@ADEOS_VARIANT=debug selftests/run
 
-check-long: check ## That, the long tests, three hundred starts, much fuzzing, and check-debug
+check-long: check ## That, the long tests, three hundred starts, a minute of fuzzing for each reader, and check-debug
 	@scripts/kernel lint plain
 	@scripts/fuzz --seconds 60
 	@ROUNDS=300 selftests/run selftests/020-conserve.sh

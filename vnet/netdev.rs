@@ -166,7 +166,7 @@ impl Handle {
         unsafe { ffi::adeos_netdev_wake_queue(self.as_raw(), queue) }
     }
 
-    /// Has [`Driver::poll`] called for a lane that there is when this time is over, in ns, or before.
+    /// Has [`Driver::poll`] called for a lane that there is when this time is over, in ns, or before. Soft interrupts are held off.
     pub(crate) fn poll_within(&self, lane: u32, delay_ns: u64) {
         // SAFETY: As above; the driver has been told of this lane.
         unsafe { ffi::adeos_netdev_poll_within(self.as_raw(), lane, delay_ns) }

@@ -2,30 +2,14 @@
 /* Ethernet devices, as functions: what linux/netdevice.h and its like have as tables and inlines. */
 #include <linux/err.h>
 #include <linux/etherdevice.h>
-#include <linux/ethtool.h>
-#include <linux/hrtimer.h>
-#include <linux/if_vlan.h>
 #include <linux/module.h>
-#include <linux/netdevice.h>
-#include <linux/skbuff.h>
-#include <linux/smp.h>
-#include <linux/virtio_net.h>
-#include <linux/workqueue.h>
 #include <net/rtnetlink.h>
 #include <net/sch_generic.h>
-#include "shim.h"
+#include "netdev.h"
 
-#define KIND "vnet"
-/* Bytes of a packet that are not in pages of their own: headers, or all of a small one. */
-#define SMALL 2048
-#define HEADERS 256
-#define SEGMENT_SIZE 27
 /* How often the others are told of addresses, as what is for all may be lost, and how far apart. */
 #define ANNOUNCEMENTS 3
 #define ANNOUNCE_MS 50
-/* Lanes, and queues of each. */
-#define MAX_LANES 4
-#define MAX_QUEUES 16
 
 enum {
 	IFLA_VNET_UNSPEC,
@@ -33,38 +17,7 @@ enum {
 	__IFLA_VNET_MAX,
 };
 
-struct lane {
-	struct adeos_netdev *of;
-	struct napi_struct napi;
-	struct hrtimer timer;
-	/* Held while it is started: two CPUs may want it at different times. */
-	spinlock_t starting;
-	/* How its CPU is told to poll; bit 0 while that is on its way. */
-	call_single_data_t call;
-	unsigned long is_called;
-	/* Written by who polls. */
-	u64 rx_packets, rx_bytes, rx_dropped, rx_length_errors, rx_frame_errors;
-} ____cacheline_aligned_in_smp;
-
-struct adeos_netdev {
-	struct net_device *dev;
-	struct delayed_work following;
-	void *data;
-	char segment[SEGMENT_SIZE];
-	u32 nr_lanes;
-	/*
-	 * How often the others are still to be told of addresses (ARP, neighbour discovery). A vnode
-	 * that comes again may have another number, and so not the Ethernet address that they know.
-	 */
-	atomic_t announcements;
-	/* By queue; each is written under the queue's lock. */
-	struct {
-		u64 packets, bytes, dropped;
-	} tx[MAX_LANES * MAX_QUEUES];
-	struct lane lanes[MAX_LANES];
-};
-
-static const struct adeos_netdev_operations *driver;
+const struct adeos_netdev_operations *adeos_netdev_driver;
 
 static void *data_of(struct net_device *dev)
 {
@@ -81,7 +34,7 @@ static int open(struct net_device *dev)
 		napi_enable(&it->lanes[number].napi);
 	netif_tx_start_all_queues(dev);
 	/* From here on there may be a carrier. */
-	error = driver->open(it->data, dev->dev_addr);
+	error = adeos_netdev_driver->open(it->data, dev->dev_addr);
 	for (number = 0; error && number < it->nr_lanes; number++)
 		napi_disable(&it->lanes[number].napi);
 	return error;
@@ -91,7 +44,7 @@ static int stop(struct net_device *dev)
 {
 	struct adeos_netdev *it = netdev_priv(dev);
 
-	driver->stop(it->data);
+	adeos_netdev_driver->stop(it->data);
 	netif_tx_disable(dev);
 	for (u32 number = 0; number < it->nr_lanes; number++) {
 		struct lane *lane = &it->lanes[number];
@@ -115,8 +68,8 @@ static u16 select_queue(struct net_device *dev, struct sk_buff *skb, struct net_
 	struct adeos_netdev *it = netdev_priv(dev);
 	u32 lane = it->nr_lanes > 1 ? skb_get_hash(skb) & (it->nr_lanes - 1) : 0;
 
-	return lane * driver->queues +
-	       driver->queue_of(it->data, ((struct ethhdr *)skb->data)->h_dest);
+	return lane * adeos_netdev_driver->queues +
+	       adeos_netdev_driver->queue_of(it->data, ((struct ethhdr *)skb->data)->h_dest);
 }
 
 static netdev_tx_t start_xmit(struct sk_buff *skb, struct net_device *dev)
@@ -124,7 +77,7 @@ static netdev_tx_t start_xmit(struct sk_buff *skb, struct net_device *dev)
 	struct adeos_netdev *it = netdev_priv(dev);
 	u16 queue = skb_get_queue_mapping(skb);
 
-	switch (driver->transmit(it->data, skb, queue)) {
+	switch (adeos_netdev_driver->transmit(it->data, skb, queue)) {
 	case ADEOS_PACKET_SENT:
 		it->tx[queue].packets += skb_is_gso(skb) ? skb_shinfo(skb)->gso_segs : 1;
 		it->tx[queue].bytes += skb->len;
@@ -142,7 +95,7 @@ static netdev_tx_t start_xmit(struct sk_buff *skb, struct net_device *dev)
 
 static void tx_timeout(struct net_device *dev, unsigned int queue)
 {
-	driver->time_out(data_of(dev), queue);
+	adeos_netdev_driver->time_out(data_of(dev), queue);
 }
 
 static u32 number_of(const struct lane *lane)
@@ -154,10 +107,11 @@ static int poll(struct napi_struct *napi, int budget)
 {
 	struct lane *lane = container_of(napi, struct lane, napi);
 	void *data = lane->of->data;
-	int done = driver->poll(data, number_of(lane), budget);
+	int done = adeos_netdev_driver->poll(data, number_of(lane), budget);
 
 	/* Whoever sends from now on, or has sent meanwhile, finds it awake or asleep. */
-	if (done < budget && napi_complete_done(napi, done) && !driver->sleep(data, number_of(lane)))
+	if (done < budget && napi_complete_done(napi, done) &&
+	    !adeos_netdev_driver->sleep(data, number_of(lane)))
 		napi_schedule(napi);
 	return done;
 }
@@ -200,7 +154,7 @@ static enum hrtimer_restart on_timer(struct hrtimer *timer)
 static void follow(struct work_struct *work)
 {
 	struct adeos_netdev *it = container_of(to_delayed_work(work), struct adeos_netdev, following);
-	u32 ms = driver->follow(it->data);
+	u32 ms = adeos_netdev_driver->follow(it->data);
 
 	/*
 	 * Linux sends nothing before it has seen the carrier itself. And whoever makes or removes a
@@ -223,7 +177,7 @@ static int set_mac_address(struct net_device *dev, void *address)
 	int error = eth_mac_addr(dev, address);
 
 	if (!error)
-		driver->set_address(data_of(dev), dev->dev_addr);
+		adeos_netdev_driver->set_address(data_of(dev), dev->dev_addr);
 	return error;
 }
 
@@ -235,8 +189,8 @@ static void set_rx_mode(struct net_device *dev)
 	u64 filter = 0;
 
 	netdev_for_each_mc_addr(group, dev)
-		filter |= driver->filter_bit(group->addr);
-	driver->listen(data_of(dev), all, dev->flags & IFF_ALLMULTI, filter);
+		filter |= adeos_netdev_driver->filter_bit(group->addr);
+	adeos_netdev_driver->listen(data_of(dev), all, dev->flags & IFF_ALLMULTI, filter);
 }
 
 static void get_stats64(struct net_device *dev, struct rtnl_link_stats64 *stats)
@@ -244,16 +198,16 @@ static void get_stats64(struct net_device *dev, struct rtnl_link_stats64 *stats)
 	struct adeos_netdev *it = netdev_priv(dev);
 	u64 counters[32] = {};
 
-	driver->count(it->data, counters);
-	for (u32 queue = 0; queue < it->nr_lanes * driver->queues; queue++) {
+	adeos_netdev_driver->count(it->data, counters);
+	for (u32 queue = 0; queue < it->nr_lanes * adeos_netdev_driver->queues; queue++) {
 		stats->tx_packets += it->tx[queue].packets;
 		stats->tx_bytes += it->tx[queue].bytes;
 		stats->tx_dropped += it->tx[queue].dropped;
 	}
-	stats->tx_errors = counters[driver->aborted];
-	stats->tx_aborted_errors = counters[driver->aborted];
-	stats->tx_fifo_errors = counters[driver->missed];
-	stats->collisions = counters[driver->collisions];
+	stats->tx_errors = counters[adeos_netdev_driver->aborted];
+	stats->tx_aborted_errors = counters[adeos_netdev_driver->aborted];
+	stats->tx_fifo_errors = counters[adeos_netdev_driver->missed];
+	stats->collisions = counters[adeos_netdev_driver->collisions];
 	for (u32 number = 0; number < it->nr_lanes; number++) {
 		const struct lane *lane = &it->lanes[number];
 
@@ -263,7 +217,7 @@ static void get_stats64(struct net_device *dev, struct rtnl_link_stats64 *stats)
 		stats->rx_length_errors += lane->rx_length_errors;
 		stats->rx_frame_errors += lane->rx_frame_errors;
 	}
-	stats->rx_frame_errors += counters[driver->frame_errors];
+	stats->rx_frame_errors += counters[adeos_netdev_driver->frame_errors];
 	stats->rx_errors = stats->rx_length_errors + stats->rx_frame_errors;
 }
 
@@ -279,71 +233,6 @@ static const struct net_device_ops operations = {
 	.ndo_get_stats64 = get_stats64,
 };
 
-static void get_drvinfo(struct net_device *dev, struct ethtool_drvinfo *info)
-{
-	struct adeos_netdev *it = netdev_priv(dev);
-
-	strscpy(info->driver, KIND, sizeof(info->driver));
-	snprintf(info->bus_info, sizeof(info->bus_info), "segment %s", it->segment);
-}
-
-static int get_sset_count(struct net_device *dev, int set)
-{
-	return set == ETH_SS_STATS ? driver->nr_names : -EOPNOTSUPP;
-}
-
-static void get_strings(struct net_device *dev, u32 set, u8 *to)
-{
-	if (set == ETH_SS_STATS)
-		memcpy(to, driver->names, driver->nr_names * ETH_GSTRING_LEN);
-}
-
-static void get_ethtool_stats(struct net_device *dev, struct ethtool_stats *stats, u64 *to)
-{
-	driver->count(data_of(dev), to);
-}
-
-static void get_ringparam(struct net_device *dev, struct ethtool_ringparam *ring,
-			  struct kernel_ethtool_ringparam *kernel, struct netlink_ext_ack *extack)
-{
-	struct adeos_netdev *it = netdev_priv(dev);
-
-	/* Of each lane. */
-	ring->rx_max_pending = driver->places;
-	ring->rx_pending = driver->places;
-	ring->tx_max_pending = driver->packets / it->nr_lanes;
-	ring->tx_pending = driver->packets / it->nr_lanes;
-}
-
-static void get_channels(struct net_device *dev, struct ethtool_channels *channels)
-{
-	channels->max_tx = dev->real_num_tx_queues;
-	channels->tx_count = dev->real_num_tx_queues;
-	channels->max_rx = dev->real_num_rx_queues;
-	channels->rx_count = dev->real_num_rx_queues;
-}
-
-static int get_link_ksettings(struct net_device *dev, struct ethtool_link_ksettings *settings)
-{
-	/* There is no clock on this wire; it takes what its CPUs can copy. */
-	settings->base.speed = SPEED_UNKNOWN;
-	settings->base.duplex = DUPLEX_FULL;
-	settings->base.port = PORT_OTHER;
-	return 0;
-}
-
-static const struct ethtool_ops ethtool_operations = {
-	.get_drvinfo = get_drvinfo,
-	.get_link = ethtool_op_get_link,
-	.get_sset_count = get_sset_count,
-	.get_strings = get_strings,
-	.get_ethtool_stats = get_ethtool_stats,
-	.get_ringparam = get_ringparam,
-	.get_channels = get_channels,
-	.get_link_ksettings = get_link_ksettings,
-	.get_ts_info = ethtool_op_get_ts_info,
-};
-
 /*
  * Linux calls it for some failures of registration, and whoever has registered for others. A device
  * that has been open is closed, and Linux's lock of network devices let go: this may wait for the root.
@@ -354,7 +243,7 @@ static void abandon(struct net_device *dev)
 
 	cancel_delayed_work_sync(&it->following);
 	if (it->data)
-		driver->destroy(it->data);
+		adeos_netdev_driver->destroy(it->data);
 	it->data = NULL;
 }
 
@@ -374,8 +263,8 @@ static void setup(struct net_device *dev)
 	}
 	INIT_DELAYED_WORK(&it->following, follow);
 	dev->netdev_ops = &operations;
-	dev->ethtool_ops = &ethtool_operations;
-	dev->watchdog_timeo = msecs_to_jiffies(driver->watchdog_ms);
+	dev->ethtool_ops = &adeos_netdev_ethtool;
+	dev->watchdog_timeo = msecs_to_jiffies(adeos_netdev_driver->watchdog_ms);
 	dev->needs_free_netdev = true;
 	dev->priv_destructor = abandon;
 	dev->min_mtu = ETH_MIN_MTU;
@@ -393,12 +282,12 @@ static void setup(struct net_device *dev)
 /* Lanes of a device that is made now: no more than there are CPUs to serve them. */
 static unsigned int get_num_rx_queues(void)
 {
-	return rounddown_pow_of_two(min(num_online_cpus(), driver->lanes));
+	return rounddown_pow_of_two(min(num_online_cpus(), adeos_netdev_driver->lanes));
 }
 
 static unsigned int get_num_tx_queues(void)
 {
-	return get_num_rx_queues() * driver->queues;
+	return get_num_rx_queues() * adeos_netdev_driver->queues;
 }
 
 /*
@@ -408,12 +297,12 @@ static unsigned int get_num_tx_queues(void)
 static int set_lanes(struct net_device *dev)
 {
 	struct adeos_netdev *it = netdev_priv(dev);
-	u32 most = min(dev->num_rx_queues, dev->num_tx_queues / driver->queues);
+	u32 most = min(dev->num_rx_queues, dev->num_tx_queues / adeos_netdev_driver->queues);
 
 	if (!most)
 		return -ERANGE;
 	it->nr_lanes = rounddown_pow_of_two(min(most, get_num_rx_queues()));
-	return netif_set_real_num_queues(dev, it->nr_lanes * driver->queues, it->nr_lanes);
+	return netif_set_real_num_queues(dev, it->nr_lanes * adeos_netdev_driver->queues, it->nr_lanes);
 }
 
 /* Everything of a new device but its registration; the destructor undoes it. */
@@ -428,7 +317,7 @@ static int prepare(struct net_device *dev, const char *segment)
 	error = set_lanes(dev);
 	if (error)
 		return error;
-	it->data = driver->create(it, it->segment, it->nr_lanes, address);
+	it->data = adeos_netdev_driver->create(it, it->segment, it->nr_lanes, address);
 	if (IS_ERR(it->data)) {
 		error = PTR_ERR(it->data);
 		it->data = NULL;
@@ -531,7 +420,7 @@ int adeos_netdev_register(const struct adeos_netdev_operations *ops)
 {
 	if (ops->queues > MAX_QUEUES || ops->lanes > MAX_LANES)
 		return -EINVAL;
-	driver = ops;
+	adeos_netdev_driver = ops;
 	return rtnl_link_register(&link_operations);
 }
 
@@ -626,100 +515,4 @@ void adeos_netdev_hold_soft_interrupts(void)
 void adeos_netdev_let_soft_interrupts(void)
 {
 	local_bh_enable();
-}
-
-u32 adeos_packet_length(struct sk_buff *skb)
-{
-	return skb->len;
-}
-
-/* The bytes of a packet, piece by piece. There are none in pages that are not mapped. */
-bool adeos_packet_piece(struct sk_buff *skb, u32 number, u8 **bytes, u32 *count)
-{
-	const skb_frag_t *frag;
-
-	if (!number) {
-		*bytes = skb->data;
-		*count = skb_headlen(skb);
-		return true;
-	}
-	if (number > skb_shinfo(skb)->nr_frags)
-		return false;
-	frag = &skb_shinfo(skb)->frags[number - 1];
-	*bytes = skb_frag_address(frag);
-	*count = skb_frag_size(frag);
-	return true;
-}
-
-/* What whoever takes the packet has to do with it; whether that can be said. */
-bool adeos_packet_offload(struct sk_buff *skb, u8 *offload)
-{
-	struct virtio_net_hdr header;
-
-	if (skb_has_frag_list(skb) || virtio_net_hdr_from_skb(skb, &header, true, true, 0))
-		return false;
-	memset(offload, 0, 16);
-	memcpy(offload, &header, sizeof(header));
-	return true;
-}
-
-struct sk_buff *adeos_packet_create(struct adeos_netdev *it, u32 number, u32 length)
-{
-	struct lane *lane = &it->lanes[number];
-	struct sk_buff *skb;
-	int error;
-
-	if (length <= SMALL) {
-		skb = napi_alloc_skb(&lane->napi, length);
-		if (skb)
-			skb_put(skb, length);
-	} else {
-		skb = alloc_skb_with_frags(NET_SKB_PAD + NET_IP_ALIGN + HEADERS, length - HEADERS,
-					   PAGE_ALLOC_COSTLY_ORDER, &error, GFP_ATOMIC);
-		if (skb) {
-			skb_reserve(skb, NET_SKB_PAD + NET_IP_ALIGN);
-			skb_put(skb, HEADERS);
-			skb->data_len = length - HEADERS;
-			skb->len += length - HEADERS;
-		}
-	}
-	if (skb)
-		skb->dev = it->dev;
-	else
-		lane->rx_dropped++;
-	return skb;
-}
-
-void adeos_packet_receive(struct adeos_netdev *it, u32 number, struct sk_buff *skb, const u8 *offload)
-{
-	struct lane *lane = &it->lanes[number];
-	struct virtio_net_hdr header;
-	unsigned int length = skb->len;
-
-	memcpy(&header, offload, sizeof(header));
-	if (header.flags & VIRTIO_NET_HDR_F_DATA_VALID)
-		skb->ip_summed = CHECKSUM_UNNECESSARY;
-	if (virtio_net_hdr_to_skb(skb, &header, true)) {
-		lane->rx_frame_errors++;
-		goto drop;
-	}
-	/* A VLAN in a VLAN has the MTU of the device as well: Linux makes it so. */
-	if (!skb_is_gso(skb) && length > it->dev->mtu + ETH_HLEN + 2 * VLAN_HLEN) {
-		lane->rx_length_errors++;
-		goto drop;
-	}
-	lane->rx_packets += skb_is_gso(skb) ? max_t(u32, skb_shinfo(skb)->gso_segs, 1) : 1;
-	lane->rx_bytes += length;
-	skb->protocol = eth_type_trans(skb, it->dev);
-	skb_record_rx_queue(skb, number);
-	napi_gro_receive(&lane->napi, skb);
-	return;
-drop:
-	kfree_skb(skb);
-}
-
-/* It was not what was sent. */
-void adeos_packet_drop(struct sk_buff *skb)
-{
-	kfree_skb(skb);
 }

@@ -15,6 +15,9 @@ mod cells;
 #[path = "support/segment_world.rs"]
 mod segment_world;
 
+#[path = "vnet_props/lanes.rs"]
+mod lanes;
+
 use adeos_proto::id::Generation;
 use adeos_proto::signature::Misfit;
 use adeos_proto::vnet::outgoing::{Do, Ready, LONG_PATIENCE_NS, PATIENCE_NS};
@@ -25,9 +28,8 @@ use cells::Cells;
 use proptest::prelude::*;
 use segment_world::{mac, port, vnode, Outcome, World, STATIONS};
 
-/// What stations 1 and 2 say of themselves.
+/// What station 1 says of itself.
 const RECORD_OF_1: usize = 0x1100;
-const RECORD_OF_2: usize = 0x1200;
 /// Where the places of its first wire lie.
 const PLACES_OF_1: usize = 0x8_4000;
 
@@ -404,138 +406,6 @@ fn who_sleeps_is_raised() {
     assert!(matches!(raised, Outcome::Sent(raised) if raised == [port(1, 0)]));
     let taker = &world.stations[1].as_ref().expect("a station").takers[0];
     assert!(!taker.sleep(&world.memory), "there is a frame");
-}
-
-/// VN-41, VN-43: it is a lane that is raised, the one that sleeps, and the one that waits.
-#[test]
-fn lanes_are_raised_apart() {
-    let mut world = World::with([2, 4, 1, 1]);
-    for taker in &world.stations[1].as_ref().expect("a station").takers {
-        assert!(taker.sleep(&world.memory));
-    }
-    for lane in [1, 0] {
-        let raised = world.send_by(port(0, lane), mac(1), &[1]);
-        assert!(matches!(raised, Outcome::Sent(raised) if raised == [port(1, lane)]));
-    }
-    // Both wait for the one lane of 2.
-    for lane in [0, 1] {
-        while let Outcome::Sent(_) = world.send_by(port(0, lane), mac(2), &[1; 1500]) {}
-    }
-    world.take(2);
-    let taker = &world.stations[2].as_ref().expect("a station").takers[0];
-    let waiting = port(0, 0).bit() | port(0, 1).bit();
-    assert_eq!(taker.awaiting(&world.memory), waiting);
-    assert_eq!(taker.awaiting(&world.memory), 0);
-}
-
-/// VN-58, VN-59: what one lane sends and others take of it gives nobody another lane's chunks.
-#[test]
-fn lanes_keep_their_chunks() {
-    let mut world = World::with([2, 2, 1, 1]);
-    for fill in 0..5 {
-        let outcome = world.send_by(port(0, 1), mac(1), &[fill; 3000]);
-        assert!(matches!(outcome, Outcome::Sent(_)));
-    }
-    for round in 0..300 {
-        for lane in [0, 1] {
-            let outcome = world.send_by(port(0, lane), mac(2), &[round as u8; 9000]);
-            assert!(matches!(outcome, Outcome::Sent(_)));
-        }
-        let outcome = world.send(0, mac(1), &[9; 20000]);
-        assert!(matches!(outcome, Outcome::Sent(_)));
-        assert_eq!((world.take(2), world.take_from(1, 0)), (2, 1));
-        if round % 100 == 0 {
-            let outcome = world.send_by(port(0, 1), mac(1), &[7; 10]);
-            assert!(matches!(outcome, Outcome::Sent(_)));
-        }
-    }
-    assert_eq!(world.take_from(1, 1), 8);
-    assert_eq!(world.lies(), 0);
-}
-
-/// VN-56: who says that it has a number of lanes that no station has is not there.
-#[test]
-fn nobody_has_eight_lanes() {
-    let mut world = World::with([1, 4, 1, 1]);
-    assert!(matches!(world.send(0, mac(1), &[1]), Outcome::Sent(_)));
-    let state = world.memory.load_acquire64(RECORD_OF_1);
-    assert_eq!(state >> 3 & 3, 2);
-    world.memory.store_release64(RECORD_OF_1, state | 3 << 3);
-    world.membership_changes();
-    assert!(matches!(world.send(0, mac(1), &[1]), Outcome::Lost));
-}
-
-/// VN-21: what was sent to lanes that somebody says no more to have is not counted for those that it has.
-#[test]
-fn who_has_other_lanes_is_begun_anew() {
-    let mut world = World::with([1, 1, 4, 1]);
-    let state = world.memory.load_acquire64(RECORD_OF_2);
-    for log2 in [2, 0, 1, 2] {
-        let state = state & !(3 << 3) | log2 << 3;
-        world.memory.store_release64(RECORD_OF_2, state);
-        world.membership_changes();
-        // By the wire to which it is said to go.
-        let lane = 1 % (1 << log2);
-        for _ in 0..3 {
-            assert!(matches!(world.send(1, mac(2), &[1]), Outcome::Sent(_)));
-            let taker = &mut world.stations[2].as_mut().expect("a station").takers[lane];
-            let incoming = taker.next(&world.memory, &mut 1).expect("a frame");
-            let taken = taker.taken(&world.memory, incoming);
-            taken.expect("a frame that stands");
-        }
-        assert_eq!(world.lies(), 0);
-    }
-}
-
-/// VN-20: a frame from before a station has joined again with more lanes is gone as a whole, though what replaces it may lie across
-/// its end only.
-#[test]
-fn who_joins_again_has_sent_nothing() {
-    let mut world = World::new();
-    // Up to the middle of what is one lane's.
-    for _ in 0..110 {
-        assert!(matches!(world.send(0, mac(1), &[1; 10]), Outcome::Sent(_)));
-        world.take(1);
-    }
-    // It begins in what will be the first lane's, and ends in the second one's.
-    assert!(matches!(
-        world.send(0, mac(1), &[2; 0xf000]),
-        Outcome::Sent(_)
-    ));
-    world.lanes[0] = 4;
-    world.join(0);
-    let outcome = world.send_by(port(0, 1), mac(1), &[3; 0xf000]);
-    assert!(matches!(outcome, Outcome::Sent(_)));
-    // What is taken is compared.
-    assert_eq!(world.take(1), 1);
-}
-
-/// VN-50: who waits for many chunks is not kept by others that find few.
-#[test]
-fn small_frames_do_not_starve_large_ones() {
-    let mut world = World::with([4, 1, 1, 1]);
-    // 3 takes nothing, and keeps a chunk here and there.
-    for _ in 0..16 {
-        assert!(matches!(world.send(0, mac(3), &[1; 10]), Outcome::Sent(_)));
-        for _ in 0..7 {
-            assert!(matches!(world.send(0, mac(1), &[1; 10]), Outcome::Sent(_)));
-            world.take(1);
-        }
-    }
-    let begun = world.now;
-    loop {
-        match world.send(0, mac(1), &[2; 0xf000]) {
-            Outcome::Sent(_) => break,
-            Outcome::Lost => panic!("there is somebody who takes it"),
-            Outcome::Wait(_) => {}
-        }
-        world.now += PATIENCE_NS / 4;
-        assert!(world.now - begun <= 2 * PATIENCE_NS, "it waits for longer");
-        assert!(matches!(world.send(0, mac(2), &[3; 10]), Outcome::Sent(_)));
-        world.take(2);
-    }
-    // Whoever takes has lost nothing.
-    assert_eq!(world.take(1), 1);
 }
 
 /// VN-14: a group reaches those that listen to it, and who is promiscuous hears all.

@@ -20,6 +20,10 @@ use crate::membership::{bit, each, Mask};
 use crate::window::Window;
 use core::ops::DerefMut;
 
+mod counts;
+
+pub use counts::Counts;
+
 /// How long a frame for several stations waits for those that take nothing, all of them together, in ns; and how long chunks
 /// are left to them when there are no others (VN-50).
 pub const PATIENCE_NS: u64 = 8_000_000;
@@ -50,46 +54,6 @@ enum Room {
     Full,
     /// Nobody waits for that any more.
     Stuck,
-}
-
-/// What was counted, ever.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Collisions on wires.
-    pub collisions: u64,
-    /// Frames that were not the first on the wire when they were ready.
-    pub deferred: u64,
-    /// Frames that a wire was given up for, because of collisions or of time.
-    pub aborted: u64,
-    /// Frames that a station did not get, because it was too far behind.
-    pub missed: u64,
-    /// Times that a frame had to wait for somebody to take an older one.
-    pub waits: u64,
-    /// Words that were put on wires.
-    pub sent: u64,
-    /// Portals that were raised for them.
-    pub raised: u64,
-    /// Claims of others that made no sense.
-    pub lies: u64,
-    /// Queues that had been stopped for too long ([`Sender::time_out`]).
-    pub timeouts: u64,
-}
-
-impl Counts {
-    /// These and others.
-    pub const fn plus(self, other: Self) -> Self {
-        Self {
-            collisions: self.collisions.wrapping_add(other.collisions),
-            deferred: self.deferred.wrapping_add(other.deferred),
-            aborted: self.aborted.wrapping_add(other.aborted),
-            missed: self.missed.wrapping_add(other.missed),
-            waits: self.waits.wrapping_add(other.waits),
-            sent: self.sent.wrapping_add(other.sent),
-            raised: self.raised.wrapping_add(other.raised),
-            lies: self.lies.wrapping_add(other.lies),
-            timeouts: self.timeouts.wrapping_add(other.timeouts),
-        }
-    }
 }
 
 /// What becomes of a frame that is to be sent.
@@ -529,6 +493,10 @@ where
             }
             run = self.ledger.take(bytes);
         }
+        // Whoever wanted more may never have come back; it would have, long before that.
+        self.short = self
+            .short
+            .filter(|(since, _)| now.saturating_sub(*since) < LONG_PATIENCE_NS);
         let since = self.short.map_or(now, |(since, _)| since);
         let until = since.saturating_add(PATIENCE_NS);
         while run.is_none() && now >= until {

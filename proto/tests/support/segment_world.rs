@@ -148,22 +148,65 @@ impl World {
 
     /// The same by another lane, which is one of the station's.
     pub(crate) fn send_by(&mut self, by: Port, to: Mac, body: &[u8]) -> Outcome {
+        self.send_while(by, to, body, |_| {})
+    }
+
+    /// Sends a frame by the first lane, which comes to the wires after something else has happened.
+    pub(crate) fn send_after(
+        &mut self,
+        from: usize,
+        to: Mac,
+        body: &[u8],
+        meanwhile: impl FnOnce(&mut Self),
+    ) -> Outcome {
+        self.send_while(port(from, 0), to, body, meanwhile)
+    }
+
+    fn send_while(
+        &mut self,
+        by: Port,
+        to: Mac,
+        body: &[u8],
+        meanwhile: impl FnOnce(&mut Self),
+    ) -> Outcome {
         let from = by.vnode.index();
-        let Some(station) = self.stations[from].as_mut() else {
+        let Some(mut station) = self.stations[from].take() else {
             return Outcome::Lost;
         };
         let frame = frame(to, from, body, self.sent);
-        let sender = &mut station.senders[by.lane.index()];
+        self.sent += 1;
+        let outcome = self.carry(&mut station.senders[by.lane.index()], to, &frame, meanwhile);
+        self.stations[from] = Some(station);
+        if let Ok((_, must)) = &outcome {
+            for to in self.hears(from, to) {
+                self.due[by.index()][to].push_back((frame.clone(), *must));
+            }
+        }
+        match outcome {
+            Ok((raised, _)) => Outcome::Sent(raised),
+            Err(outcome) => outcome,
+        }
+    }
+
+    /// Whom a frame was raised for, and whether it has to arrive.
+    fn carry(
+        &mut self,
+        sender: &mut Sender<Vec<Line>, Vec<Frame>>,
+        to: Mac,
+        frame: &[u8],
+        meanwhile: impl FnOnce(&mut Self),
+    ) -> Result<(Vec<Port>, bool), Outcome> {
         sender.look(&self.memory, &self.lives);
         let outgoing = match sender.begin(&self.memory, to, frame.len(), self.now) {
-            Ready::Nobody | Ready::Missed => return Outcome::Lost,
-            Ready::Wait(until) => return Outcome::Wait(until),
+            Ready::Nobody | Ready::Missed => return Err(Outcome::Lost),
+            Ready::Wait(until) => return Err(Outcome::Wait(until)),
             Ready::Begun(outgoing) => outgoing,
         };
-        self.memory.write(outgoing.body(), &frame);
+        self.memory.write(outgoing.body(), frame);
         let mut sending = sender.finish(&self.memory, outgoing, [7; 16]);
+        meanwhile(self);
         let mut raised = Vec::new();
-        let lies = sender.counts().lies;
+        let before = sender.counts();
         loop {
             self.now += 10;
             match sender.step(&self.memory, &mut sending, self.now) {
@@ -171,16 +214,19 @@ impl World {
                 Do::Wait(until) => self.now = until,
                 Do::Raise(port) => raised.push(port),
                 Do::Done => break,
-                Do::Requeue(until) => return Outcome::Wait(until),
+                Do::Requeue(until) => return Err(Outcome::Wait(until)),
             }
         }
-        // What finds nonsense on a wire does not come through it.
-        let must = sender.counts().lies == lies;
-        self.sent += 1;
-        for to in self.hears(from, to) {
-            self.due[by.index()][to].push_back((frame.clone(), must));
-        }
-        Outcome::Sent(raised)
+        // What finds nonsense on a wire does not come through it, nor does what finds it full.
+        let after = sender.counts();
+        let must = after.lies == before.lies && after.missed == before.missed;
+        Ok((raised, must))
+    }
+
+    /// What the first lane of a station has not got through to somebody, ever.
+    pub(crate) fn missed(&self, number: usize) -> u64 {
+        let station = self.stations[number].as_ref();
+        station.map_or(0, |station| station.senders[0].counts().missed)
     }
 
     pub(crate) fn hears(&self, from: usize, to: Mac) -> Vec<usize> {
