@@ -15,6 +15,7 @@ top=$(cd "$(dirname "$0")/.." && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 limit=$((40 * slow))
+grace=$((10 * slow))
 
 cat >"$work/one.toml" <<END
 [[vnode]]
@@ -196,14 +197,14 @@ told late
 root_told late
 check 'late: what the CPUs were doing is told' grep 'sysrq: Show backtrace' \
     <<<"$(part late '/console (its end)')"
-within "$(<"$work/late.seconds")" $((limit - 1)) $((limit + 25)) 'late: it ended in time'
+within "$(<"$work/late.seconds")" $((limit - 1)) $((limit + grace + 15)) 'late: it ended in time'
 
-ended hang 124 "the machine did not answer for $((limit + 10)) s"
+ended hang 124 "the machine did not answer for $((limit + grace)) s"
 told hang
 is "$(part hang '/registers' | grep -cE '^RIP=')" 2 'hang: registers of both CPUs are told'
 check 'hang: interrupts were off in the root' \
     grep -E '^RIP=.* RFL=00000[014589cd][0-9a-f]{2} ' <<<"$(part hang '/registers' | head -n 2)"
-within "$(<"$work/hang.seconds")" $((limit + 9)) $((limit + 25)) 'hang: it ended in time'
+within "$(<"$work/hang.seconds")" $((limit + grace - 1)) $((limit + grace + 15)) 'hang: it ended in time'
 
 "$top/scripts/cluster" run --qemu -nonsense "$work/fail" >"$work/gone.out" 2>"$work/gone.err"
 is $? 125 'a QEMU that does not start: status 125'
