@@ -14,7 +14,7 @@ module=/lib/modules/$(uname -r)/adeos/lock_test.ko
 file=/sys/kernel/debug/lock_test/run
 vnodes='one two three'
 # Turns of all together.
-total=100000
+total=$((100000 / slow))
 # In this time a lock is handed on, whatever has become of its owner. In ms.
 patience=$((5000 * slow))
 # Times that a taker is to reach, and not to.
