@@ -202,6 +202,10 @@ pub mod mode {
     pub const ALL: u16 = OWNER_READ | OWNER_WRITE | OTHERS_READ | OTHERS_WRITE;
 }
 
+/// What the kernels that use a bridge write on it for each other, 16 bytes (BR-34). Adeos keeps it, and does not look
+/// into it: `proto/shm/label.rs` has what programs' bridges say there.
+pub type Label = [u64; 2];
+
 /// Who may use a bridge, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rights {
@@ -211,6 +215,8 @@ pub struct Rights {
     pub readers: Vnodes,
     /// Vnodes other than the owner that may write, if they may read.
     pub writers: Vnodes,
+    /// Whatever else those who may change rights have to say of them.
+    pub label: Label,
 }
 
 impl Rights {

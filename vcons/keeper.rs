@@ -412,6 +412,7 @@ fn rights(own: VnodeId, readers: Vnodes, writers: Vnodes) -> Rights {
         mode: mode::ALL,
         readers: readers.and(writers).with(own),
         writers: writers.with(own),
+        label: [0; 2],
     }
 }
 

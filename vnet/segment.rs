@@ -165,6 +165,7 @@ pub(crate) fn rights_of(vnodes: Vnodes) -> Rights {
         mode: mode::ALL,
         readers: vnodes,
         writers: vnodes,
+        label: [0; 2],
     }
 }
 

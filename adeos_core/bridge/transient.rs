@@ -108,6 +108,7 @@ impl Transient {
                 mode: mode::ALL,
                 readers: vnodes,
                 writers: vnodes,
+                label: [0; 2],
             },
             follow: Follow::Moves,
         };

@@ -101,8 +101,10 @@ record! {
         freeze: u32,
         /// Life of each vnode that is a user; 0 for those that are not.
         users: [u32; 16],
+        /// [`Rights::label`].
+        label: [u64; 2],
         /// Zero.
-        reserved2: [u64; 11],
+        reserved2: [u64; 9],
     }
 }
 
@@ -196,6 +198,7 @@ impl Entry {
             mode: record.mode,
             readers: Vnodes(record.readers),
             writers: Vnodes(record.writers),
+            label: record.label,
         };
         let range = PhysRange::new(record.base, record.size)?;
         let is_whole = range.base() % GRANULE == 0 && range.size() % GRANULE == 0;
@@ -243,6 +246,7 @@ impl Entry {
             mode: self.rights.mode,
             readers: self.rights.readers.0,
             writers: self.rights.writers.0,
+            label: self.rights.label,
             mapped: self.mapped.0,
             pinned_by: self.pinned_by.0,
             base: self.range.base(),

@@ -46,8 +46,10 @@ record! {
         size: u64,
         /// The name.
         name: [u8; 32],
+        /// [`Rights::label`].
+        label: [u64; 2],
         /// Zero.
-        reserved: [u64; 3],
+        reserved: u64,
     }
 }
 
@@ -305,6 +307,7 @@ fn rights(record: &RequestRecord) -> Rights {
         mode: record.mode,
         readers: Vnodes(record.readers),
         writers: Vnodes(record.writers),
+        label: record.label,
     }
 }
 
@@ -363,6 +366,7 @@ fn with_rights(record: RequestRecord, rights: Rights) -> RequestRecord {
         mode: rights.mode,
         readers: rights.readers.0,
         writers: rights.writers.0,
+        label: rights.label,
         ..record
     }
 }

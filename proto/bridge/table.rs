@@ -401,6 +401,7 @@ mod tests {
                 mode: mode::ALL,
                 readers: Vnodes::ALL,
                 writers: Vnodes::ALL,
+                label: [0; 2],
             },
             follow: Follow::Moves,
         };

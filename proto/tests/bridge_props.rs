@@ -219,6 +219,30 @@ fn br_78_a_frozen_bridge_that_goes_is_not_reclaimed_before_the_mover_lets_go() {
     assert_eq!(world.table.reclaim(), None);
 }
 
+#[test]
+fn br_34_a_label_is_published_and_stays_when_the_owner_dies() {
+    let mut world = World::new();
+    let (id, owner, user) = world.shared();
+    let published = |world: &mut World| {
+        world.table.publish(&world.memory);
+        entry::read(&world.memory, id.index)
+            .unwrap()
+            .unwrap()
+            .rights
+    };
+    let rights = published(&mut world);
+    assert_eq!(rights, uniform_entry(1).rights);
+
+    let label = [u64::MAX, 7];
+    let renamed = Rights { label, ..rights };
+    assert_eq!(world.table.protect(user, id, renamed), Err(Error::Denied));
+    assert_eq!(published(&mut world), rights);
+    assert_eq!(world.table.protect(owner, id, renamed), Ok(()));
+    assert_eq!(published(&mut world), renamed);
+    world.table.died(owner);
+    assert_eq!(published(&mut world), renamed);
+}
+
 /// BR-51, BR-55: a registry that somebody has written over, as far as the table goes, is mended.
 #[test]
 fn br_51_what_was_scribbled_over_the_registry_is_mended() {

@@ -118,6 +118,7 @@ impl Bench {
                     mode: mode::ALL,
                     readers: Vnodes::ALL,
                     writers: Vnodes::ALL,
+                    label: [0; 2],
                 },
                 follow: Follow::Stays,
             };

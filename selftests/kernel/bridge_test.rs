@@ -260,6 +260,7 @@ impl<'a> Words<'a> {
             mode: self.number()?,
             readers: Vnodes(self.number()?),
             writers: Vnodes(self.number()?),
+            label: [0; 2],
         })
     }
 

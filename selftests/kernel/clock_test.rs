@@ -108,6 +108,7 @@ impl Test {
                 mode: mode::ALL,
                 readers: Vnodes::ALL,
                 writers: Vnodes::ALL,
+                label: [0; 2],
             },
             follow: Follow::Stays,
         };

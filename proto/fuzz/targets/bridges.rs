@@ -246,7 +246,8 @@ fn payload(input: &Input<'_>) -> [u8; RequestRecord::SIZE] {
         vnode: u32::from(input.byte() % 5),
         size: u64::from(input.byte() % 4) * GRANULE,
         name,
-        reserved: [0; 3],
+        label: [input.u64(), 0],
+        reserved: 0,
     }
     .to_bytes()
 }

@@ -78,6 +78,7 @@ fn genuine(index: u16) -> Entry {
             mode: mode::ALL,
             readers: Vnodes::ALL,
             writers: Vnodes::ALL,
+            label: [0; 2],
         },
         range,
         place: 0,

@@ -11,7 +11,7 @@ use adeos_proto::bridge::entry::{self, Entry, ENTRIES, ENTRY_SIZE};
 use adeos_proto::bridge::request::RequestRecord;
 use adeos_proto::bridge::table::{Create, Table};
 use adeos_proto::bridge::{
-    mode, Access, BridgeName, Follow, Id, Key, Phase, Rights, Scope, Vnodes,
+    mode, Access, BridgeName, Follow, Id, Key, Label, Phase, Rights, Scope, Vnodes,
 };
 use adeos_proto::id::{Generation, Life, PhysRange, VnodeId};
 use adeos_proto::window::Window;
@@ -67,10 +67,11 @@ pub(crate) fn any_key() -> impl Strategy<Value = Key> {
 pub(crate) fn any_rights() -> impl Strategy<Value = Rights> {
     let modes = prop_oneof![4 => Just(mode::ALL), 1 => 0..mode::ALL * 2 + 1];
     let set = || prop_oneof![2 => Just(Vnodes::ALL), 1 => any::<u16>().prop_map(Vnodes)];
-    (modes, set(), set()).prop_map(|(mode, readers, writers)| Rights {
+    (modes, set(), set(), any::<Label>()).prop_map(|(mode, readers, writers, label)| Rights {
         mode,
         readers,
         writers,
+        label,
     })
 }
 
@@ -111,7 +112,8 @@ pub(crate) fn any_payload() -> impl Strategy<Value = [u8; 96]> {
                 vnode: serial,
                 size: size * GRANULE,
                 name: key.name.field(),
-                reserved: [0; 3],
+                label: [size, 1],
+                reserved: 0,
             };
             record.to_bytes()
         },
@@ -214,6 +216,7 @@ pub(crate) fn uniform_entry(number: u32) -> Entry {
             mode: mode::ALL,
             readers: Vnodes::ALL,
             writers: Vnodes::ALL,
+            label: [u64::from(number), 1],
         },
         range: range(u64::from(number), u64::from(number)),
         place: number,

@@ -80,6 +80,7 @@ fn enter(core: &Arc<Core>, key: &Key) -> Result<(Bridge, bool)> {
             mode: 0xf,
             readers: Vnodes::ALL,
             writers: Vnodes::ALL,
+            label: [0; 2],
         },
         follow: Follow::Moves,
     };

@@ -60,6 +60,7 @@ impl Shared {
                 mode: 15,
                 readers: all,
                 writers: all,
+                label: [0; 2],
             },
             follow: Follow::Stays,
         };
