@@ -36,6 +36,7 @@ pub mod portal;
 pub mod record;
 pub mod region;
 pub mod ring;
+pub mod shm;
 pub mod signature;
 pub mod suspicion;
 pub mod vcons;
