@@ -163,6 +163,12 @@ impl Bridge {
         entry::find(&core.control().registry(), key)
     }
 
+    /// All bridges that can be read now. Process context.
+    pub fn all(core: &Core) -> impl Iterator<Item = Entry> + '_ {
+        let places = 0..adeos_proto::bridge::BRIDGES as u16;
+        places.filter_map(|index| view::read(core, index).ok().flatten())
+    }
+
     /// Says who may use a bridge. The owner and the root only; neither has to be a user. Process
     /// context. ENOENT there is none, EACCES, EINVAL the rights make no sense.
     pub fn protect(core: &Core, key: &Key, rights: Rights) -> Result {

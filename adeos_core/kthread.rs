@@ -60,6 +60,20 @@ impl Event {
         self.forget();
     }
 
+    /// Waits until the event was raised, and tells so, or the time is over. Process context. ERESTARTSYS when a signal has
+    /// come.
+    pub fn wait_interruptible_ms(&self, timeout_ms: u32) -> Result<bool> {
+        let jiffies = kernel::time::msecs_to_jiffies(timeout_ms);
+        // SAFETY: `new` has initialised the completion.
+        let left = unsafe {
+            bindings::wait_for_completion_interruptible_timeout(self.inner.get(), jiffies)
+        };
+        if left < 0 {
+            return Err(ERESTARTSYS);
+        }
+        Ok(left > 0)
+    }
+
     /// Waits until the event was raised; takes all raises so far. For kernel threads, which get no
     /// signals.
     pub(crate) fn wait(&self) {

@@ -12,6 +12,7 @@
 
 mod bridge;
 pub mod console;
+pub mod shm;
 
 use crate::record;
 pub use bridge::{Bridge, BridgeStat};

@@ -198,8 +198,10 @@ pub mod portal {
     /// Look at your segments: somebody has sent a frame to a lane of yours, or taken one of that lane's ([`crate::vnet`]).
     /// This is the first lane's; those of the others follow.
     pub const NETWORK: u32 = 5;
+    /// Look at the board: somebody of yours sleeps for a region who is to look ([`crate::shm`]).
+    pub const REGIONS: u32 = NETWORK + crate::vnet::port::MAX_LANES as u32;
     /// First one that others may take.
-    pub const FREE: u32 = NETWORK + crate::vnet::port::MAX_LANES as u32;
+    pub const FREE: u32 = REGIONS + 1;
 }
 
 record! {

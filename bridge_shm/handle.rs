@@ -1,0 +1,537 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A region that a program has open: what the calls of `proto/abi/shm.rs` do.
+
+#![deny(unsafe_code)]
+
+use crate::board::Board;
+use crate::caller;
+use crate::desk::Desk;
+use crate::files;
+use crate::pages::{
+    Pages,
+    Unusable, //
+};
+use crate::statics;
+use adeos_core::bridge::{
+    mode,
+    Access,
+    Bridge,
+    Entry,
+    Follow,
+    Key,
+    Rights,
+    Scope,
+    Spec,
+    Vnodes, //
+};
+use adeos_core::user;
+use adeos_core::Core;
+use adeos_proto::abi::shm as abi;
+use adeos_proto::id::VnodeId;
+use adeos_proto::record;
+use adeos_proto::shm::board::{
+    Class,
+    Matter, //
+};
+use adeos_proto::shm::label::Label;
+use adeos_proto::shm::quota::Amount;
+use adeos_proto::shm::{
+    self,
+    Region, //
+};
+use adeos_proto::window::Window;
+use kernel::fs::File;
+use kernel::prelude::*;
+use kernel::sync::atomic::{
+    Acquire,
+    Atomic,
+    Full, //
+};
+use kernel::sync::poll::PollTable;
+use kernel::sync::Arc;
+use kernel::time::{
+    Instant,
+    Monotonic, //
+};
+use kernel::uaccess::{
+    UserSliceReader,
+    UserSliceWriter, //
+};
+
+/// One sleeps no longer than this without a look (SH-42).
+const LOOK_MS: u64 = 1000;
+
+/// An open region.
+pub(crate) struct Handle {
+    core: Arc<Core>,
+    board: Arc<Board>,
+    desk: Arc<Desk>,
+    region: Region,
+    bridge: Bridge,
+    pages: Arc<Pages>,
+    key: Key,
+    size: u64,
+    access: Access,
+    /// Notices that a `read` has told.
+    seen: Atomic<u64>,
+    /// Deaths that a call has told.
+    mourned: Atomic<u64>,
+}
+
+/// Does what is asked of the device: a new descriptor. Process context; waits for the root.
+pub(crate) fn device_ioctl(cmd: u32, arg: usize) -> Result<isize> {
+    let (handle, access) = match cmd {
+        abi::SHM_CREATE => create(&read_region(arg)?)?,
+        abi::SHM_OPEN => open(&read_region(arg)?)?,
+        _ => return Err(ENOTTY),
+    };
+    files::give(handle, access == Access::Write)
+}
+
+fn read_region(arg: usize) -> Result<abi::Region> {
+    let record = abi::Region::from_bytes(&user::read_record(arg)?);
+    user::zero(record.reserved == 0 && record.reserved2 == 0)?;
+    Ok(record)
+}
+
+fn access_of(number: u32) -> Result<Access> {
+    match number {
+        1 => Ok(Access::Read),
+        2 => Ok(Access::Write),
+        _ => Err(EINVAL),
+    }
+}
+
+fn key_of(core: &Core, record: &abi::Region) -> Result<Key> {
+    let scope = match (record.scope, record.vnode) {
+        (1, 0) => Scope::Global,
+        (2, u32::MAX) => Scope::Local(core.identity().vnode),
+        (2, number) => Scope::Local(VnodeId::new(number).ok_or(EINVAL)?),
+        _ => return Err(EINVAL),
+    };
+    let text = record::text(&record.name);
+    // Behind the first zero there is nothing else.
+    if record::set_text::<32>(text) != record.name {
+        return Err(EINVAL);
+    }
+    let name = shm::region_name(text).map_err(|_| EINVAL)?;
+    Ok(Key { scope, name })
+}
+
+/// The vnodes that two numbers say.
+fn vnodes_of(readers: u32, writers: u32) -> Result<(Vnodes, Vnodes)> {
+    let vnodes = |bits: u32| u16::try_from(bits).map(Vnodes).map_err(|_| EINVAL);
+    let (readers, writers) = (vnodes(readers)?, vnodes(writers)?);
+    Ok((readers.and(writers), writers))
+}
+
+fn mode_of(number: u32) -> Result<u16> {
+    u16::try_from(number).map_err(|_| EINVAL)
+}
+
+fn create(record: &abi::Region) -> Result<(Arc<Handle>, Access)> {
+    let core = Core::get()?;
+    let access = access_of(record.access)?;
+    let key = key_of(&core, record)?;
+    let (readers, writers) = vnodes_of(record.readers, record.writers)?;
+    let user = caller::user();
+    let label = Label::new(user, caller::group(), mode_of(record.mode)?).ok_or(EINVAL)?;
+    let spec = Spec {
+        key,
+        size: record.bytes,
+        rights: Rights {
+            mode: mode::ALL,
+            readers,
+            writers,
+            label: label.to_words(),
+        },
+        follow: Follow::Moves,
+    };
+    let pages = Pages::new()?;
+    // Nobody else makes a region between the look at what there is and the new one (SH-20).
+    let _one = statics::creating();
+    let own = core.identity().vnode;
+    let has = Amount::of(Bridge::all(&core), own, user);
+    if !has.plus(spec.size).is_within(statics::limit()) && !caller::has_no_quota() {
+        return Err(EDQUOT);
+    }
+    let bridge = Bridge::create(&core, &spec, Some(pages.clone()))?;
+    Handle::new(core, bridge, pages, key, access).map(|handle| (handle, access))
+}
+
+fn open(record: &abi::Region) -> Result<(Arc<Handle>, Access)> {
+    let rest = [record.mode, record.readers, record.writers];
+    if record.bytes != 0 || rest != [0; 3] {
+        return Err(EINVAL);
+    }
+    let core = Core::get()?;
+    let access = access_of(record.access)?;
+    let key = key_of(&core, record)?;
+    // Who may not is refused before the root is asked.
+    let entry = Bridge::all(&core).find(|entry| entry.key == key);
+    check(&entry.ok_or(ENOENT)?, access)?;
+    let pages = Pages::new()?;
+    let bridge = Bridge::open(&core, &key, access, Follow::Moves, Some(pages.clone()))?;
+    let handle = Handle::new(core, bridge, pages, key, access)?;
+    // It can be another one of the same name by now.
+    handle.check_again()?;
+    Ok((handle, access))
+}
+
+/// Checks that the current process may use a region. EACCES.
+fn check(entry: &Entry, access: Access) -> Result {
+    let label = Label::from_words(entry.rights.label).ok_or(EACCES)?;
+    caller::check(label, access)
+}
+
+/// How long one still waits.
+struct Patience(Option<(Instant<Monotonic>, u64)>);
+
+impl Patience {
+    fn new(timeout_ms: u64) -> Self {
+        Self((timeout_ms != abi::FOR_EVER).then(|| (Instant::now(), timeout_ms)))
+    }
+
+    /// The next slice of it in ms; nothing when it is over.
+    fn slice(&self) -> Option<u32> {
+        let left = match self.0 {
+            None => LOOK_MS,
+            Some((since, timeout)) => {
+                let waited = since.elapsed().as_millis().max(0) as u64;
+                timeout.saturating_sub(waited)
+            }
+        };
+        (left > 0).then(|| left.min(LOOK_MS) as u32)
+    }
+}
+
+impl Handle {
+    fn new(
+        core: Arc<Core>,
+        bridge: Bridge,
+        pages: Arc<Pages>,
+        key: Key,
+        access: Access,
+    ) -> Result<Arc<Self>> {
+        let id = bridge.id();
+        let region = Region::new(id.index).ok_or(EPROTO)?;
+        let board = statics::board(&core)?;
+        let size = bridge.entry()?.range.size();
+        let desk = statics::open_desk(id, key)?;
+        let handle = Self {
+            seen: Atomic::new(board.notices(region)),
+            mourned: Atomic::new(desk.deaths()),
+            core,
+            board,
+            desk,
+            region,
+            bridge,
+            pages,
+            key,
+            size,
+            access,
+        };
+        Ok(Arc::new(handle, GFP_KERNEL)?)
+    }
+
+    /// Bytes of the region.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Its memory.
+    pub(crate) fn pages(&self) -> &Arc<Pages> {
+        &self.pages
+    }
+
+    /// Checks that the current process may use the region as this file does (SH-11). EACCES.
+    pub(crate) fn check_again(&self) -> Result {
+        check(&self.entry()?, self.access)
+    }
+
+    fn entry(&self) -> Result<Entry> {
+        self.bridge.entry()
+    }
+
+    /// Hands out where a part of the region is, for as long as `what` takes; no byte of it lies outside of the region.
+    pub(crate) fn with_place<R>(
+        &self,
+        offset: u64,
+        length: u64,
+        what: impl FnOnce(u64) -> R,
+    ) -> Result<R, Unusable> {
+        let found = self.pages.with(&self.bridge, |mapped| {
+            let range = mapped.range();
+            let is_in_it = offset
+                .checked_add(length)
+                .is_some_and(|end| end <= range.size());
+            is_in_it.then(|| what(range.base() + offset))
+        })?;
+        found.ok_or(Unusable::Lost)
+    }
+
+    /// The word at an offset.
+    fn word(&self, offset: u64) -> Result<u32> {
+        loop {
+            let found = self.pages.with(&self.bridge, |mapped| {
+                // Every offset fits that is one of a region.
+                mapped.load_acquire(offset as usize)
+            });
+            match found {
+                Ok(value) => return Ok(value),
+                Err(Unusable::Lost) => return Err(EIO),
+                Err(Unusable::NotYet) => check_signals()?,
+            }
+        }
+    }
+
+    /// EOWNERDEAD once for deaths since the last call.
+    fn check_deaths(&self) -> Result {
+        let deaths = self.desk.deaths();
+        if self.mourned.xchg(deaths, Full) == deaths {
+            Ok(())
+        } else {
+            Err(EOWNERDEAD)
+        }
+    }
+
+    /// Waits until the region's notices are another number than `seen`: that one.
+    fn wait(&self, seen: u64, patience: &Patience) -> Result<u64> {
+        loop {
+            let mut guard = self.desk.quiet();
+            self.board.announce(self.region, Matter::Notices);
+            let notices = self.board.notices(self.region);
+            if notices != seen {
+                return Ok(notices);
+            }
+            self.check_deaths()?;
+            let slice = patience.slice().ok_or(ETIMEDOUT)?;
+            self.desk.wait(&mut guard, slice)?;
+        }
+    }
+
+    fn notify(&self) {
+        let vnodes = self.board.notify(self.region);
+        self.tell(vnodes, 0);
+    }
+
+    /// Has vnodes look: this one now.
+    fn tell(&self, vnodes: Vnodes, classes: u64) {
+        let own = self.core.identity().vnode;
+        if vnodes.has(own) {
+            self.desk.tell();
+            self.desk.wake_classes(classes);
+        }
+        self.board.raise(&self.core, vnodes.without(own));
+    }
+
+    fn wait_word(&self, record: &abi::Word) -> Result {
+        let class = self.class_of(record.offset)?;
+        let patience = Patience::new(record.timeout_ms);
+        let woken = self.desk.enter(record.offset)?;
+        let result = loop {
+            self.board.announce(self.region, Matter::Word(class));
+            match self.word(record.offset) {
+                Ok(value) if value != record.value => break Err(EAGAIN),
+                Ok(_) => {}
+                Err(error) => break Err(error),
+            }
+            if woken.is_so() {
+                break Ok(());
+            }
+            if let Err(error) = self.check_deaths() {
+                break Err(error);
+            }
+            let Some(slice) = patience.slice() else {
+                break Err(ETIMEDOUT);
+            };
+            if let Err(error) = woken.event.wait_interruptible_ms(slice) {
+                break Err(error);
+            }
+            if woken.is_so() {
+                break Ok(());
+            }
+        };
+        self.desk.leave(&woken);
+        result
+    }
+
+    fn wake_word(&self, record: &abi::Word) -> Result {
+        let class = self.class_of(record.offset)?;
+        let woken = self.desk.wake(record.offset, record.value);
+        if woken < record.value {
+            let vnodes = self.board.tell(self.region, Matter::Word(class));
+            self.tell(vnodes, 1 << class.number());
+        }
+        Ok(())
+    }
+
+    fn class_of(&self, offset: u64) -> Result<Class> {
+        let is_in_it = offset.checked_add(4).is_some_and(|end| end <= self.size);
+        if offset % 4 != 0 || !is_in_it {
+            return Err(EINVAL);
+        }
+        Ok(Class::of(offset))
+    }
+
+    #[inline(never)]
+    fn stat(&self, arg: usize) -> Result {
+        user::read_record::<{ abi::Stat::SIZE }>(arg)?;
+        let entry = self.entry()?;
+        let label = Label::from_words(entry.rights.label).ok_or(EPROTO)?;
+        let (scope, vnode) = match self.key.scope {
+            Scope::Global => (1, 0),
+            Scope::Local(vnode) => (2, vnode.number()),
+        };
+        let answer = abi::Stat {
+            size: abi::Stat::SIZE as u32,
+            access: if self.access == Access::Write { 2 } else { 1 },
+            bytes: self.size,
+            user: label.user,
+            group: label.group,
+            mode: label.mode.into(),
+            scope,
+            vnode,
+            owner: entry.owner.vnode.number(),
+            owner_life: entry.owner.generation.0,
+            is_orphan: entry.is_orphan.into(),
+            readers: entry.rights.readers.0.into(),
+            writers: entry.rights.writers.0.into(),
+            notices: self.board.notices(self.region),
+            deaths: self.desk.deaths(),
+            moves: entry.place,
+            own_vnode: self.core.identity().vnode.number(),
+            users: entry.users,
+            name: record::set_text(shm::program_name(&self.key.name).unwrap_or("")),
+            reserved: 0,
+        };
+        user::write_record(arg, &answer.to_bytes())
+    }
+
+    /// SH-14.
+    fn protect(&self, arg: usize) -> Result {
+        let record = abi::Protect::from_bytes(&user::read_record(arg)?);
+        user::zero(record.reserved == 0)?;
+        let (readers, writers) = vnodes_of(record.readers, record.writers)?;
+        let new = Label::new(record.user, record.group, mode_of(record.mode)?).ok_or(EINVAL)?;
+        let entry = self.entry()?;
+        let old = Label::from_words(entry.rights.label).ok_or(EACCES)?;
+        let is_its_user = caller::user() == old.user;
+        if !is_its_user && !caller::may_administer() {
+            return Err(EPERM);
+        }
+        let is_given_away = new.user != old.user;
+        let is_moved = new.group != old.group && !caller::is_in_group(new.group);
+        if (is_given_away || is_moved) && !caller::may_give_away() {
+            return Err(EPERM);
+        }
+        let rights = Rights {
+            mode: mode::ALL,
+            readers,
+            writers,
+            label: new.to_words(),
+        };
+        Bridge::protect(&self.core, &self.key, rights)
+    }
+
+    /// Does what is asked of the region's file. Process context.
+    pub(crate) fn ioctl(&self, is_nonblocking: bool, cmd: u32, arg: usize) -> Result<isize> {
+        match cmd {
+            abi::SHM_STAT => self.stat(arg)?,
+            abi::SHM_PROTECT => self.protect(arg)?,
+            abi::SHM_WAIT => {
+                let mut record = abi::Wait::from_bytes(&user::read_record(arg)?);
+                user::zero(record.reserved == 0)?;
+                if is_nonblocking {
+                    record.timeout_ms = 0;
+                }
+                record.seen = self.wait(record.seen, &Patience::new(record.timeout_ms))?;
+                user::write_record(arg, &record.to_bytes())?;
+            }
+            abi::SHM_WAIT_WORD => {
+                self.wait_word(&abi::Word::from_bytes(&user::read_record(arg)?))?;
+            }
+            abi::SHM_NOTIFY | abi::SHM_WAKE_WORD if self.access == Access::Read => {
+                return Err(EBADF);
+            }
+            abi::SHM_NOTIFY => self.notify(),
+            abi::SHM_WAKE_WORD => {
+                let record = abi::Word::from_bytes(&user::read_record(arg)?);
+                user::zero(record.timeout_ms == 0)?;
+                self.wake_word(&record)?;
+            }
+            _ => return Err(ENOTTY),
+        }
+        Ok(0)
+    }
+
+    /// Takes the notices since the last one (SH-5). Process context.
+    pub(crate) fn read(&self, is_nonblocking: bool, to: &mut UserSliceWriter) -> Result<isize> {
+        if to.len() < 8 {
+            return Err(EINVAL);
+        }
+        let patience = Patience::new(if is_nonblocking { 0 } else { abi::FOR_EVER });
+        loop {
+            let seen = self.seen.load(Acquire);
+            let notices = match self.wait(seen, &patience) {
+                Err(error) if error == ETIMEDOUT => return Err(EAGAIN),
+                result => result?,
+            };
+            // Another thread may have taken them.
+            if self.seen.cmpxchg(seen, notices, Full).is_ok() {
+                to.write_slice(&notices.wrapping_sub(seen).to_ne_bytes())?;
+                return Ok(8);
+            }
+        }
+    }
+
+    /// Gives a notice (SH-5). Process context.
+    pub(crate) fn write(&self, from: &mut UserSliceReader) -> Result<isize> {
+        if from.len() < 8 {
+            return Err(EINVAL);
+        }
+        let mut number = [0; 8];
+        from.read_slice(&mut number)?;
+        if u64::from_ne_bytes(number) != 0 {
+            self.notify();
+        }
+        Ok(8)
+    }
+
+    /// Registers for notices and deaths, and tells what there is (SH-5).
+    pub(crate) fn poll(&self, file: &File, table: &PollTable<'_>) -> u32 {
+        table.register_wait(file, self.desk.news());
+        self.board.announce(self.region, Matter::Notices);
+        let mut events = 0;
+        if self.board.notices(self.region) != self.seen.load(Acquire) {
+            events |= files::READABLE;
+        }
+        if self.access == Access::Write {
+            events |= files::WRITABLE;
+        }
+        if self.desk.deaths() != self.mourned.load(Acquire) {
+            events |= files::URGENT;
+        }
+        events
+    }
+
+    /// The file is closed, and nothing maps it any more.
+    pub(crate) fn close(&self) {
+        self.pages.close();
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        statics::close_desk(self.desk.id());
+    }
+}
+
+/// ERESTARTSYS when there is a signal.
+fn check_signals() -> Result {
+    match kernel::current!().signal_pending() {
+        true => Err(ERESTARTSYS),
+        false => Ok(()),
+    }
+}

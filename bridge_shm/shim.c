@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: GPL-2.0
+
+#include <linux/cred.h>
+#include <linux/fs.h>
+#include <linux/mm.h>
+#include <linux/uidgid.h>
+#include <linux/user_namespace.h>
+
+#include "shim.h"
+
+/* The user as which the current process uses files, as a number of the first user namespace. */
+u32 bridge_shm_user(void)
+{
+	return from_kuid(&init_user_ns, current_fsuid());
+}
+
+/* The same for its group. */
+u32 bridge_shm_group(void)
+{
+	return from_kgid(&init_user_ns, current_fsgid());
+}
+
+/* What fstat tells of a file that is new. */
+void bridge_shm_set_size(struct file *file, u64 bytes)
+{
+	i_size_write(file_inode(file), bytes);
+}
+
+/* An area of pages without struct page, which is not to grow, nor to be made executable. */
+void bridge_shm_seal(struct vm_area_struct *vma)
+{
+	vm_flags_mod(vma, VM_IO | VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP,
+		     VM_MAYEXEC);
+}

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What functions need that are called without being told of whom: by system calls, portals and views.
+//!
+//! Lock order: `CREATING`; then `BOARD` and `DESKS`, mutexes, each a leaf but for the request with which the board is opened.
+
+use crate::board::Board;
+use crate::desk::Desk;
+use adeos_core::bridge::{
+    Bridge,
+    Id,
+    Key,
+    Vnodes, //
+};
+use adeos_core::{
+    Core,
+    Delivery, //
+};
+use adeos_proto::id::{
+    VnodeId,
+    MAX_VNODES, //
+};
+use adeos_proto::membership::View;
+use adeos_proto::shm::quota::Amount;
+use kernel::prelude::*;
+use kernel::sync::atomic::{
+    Atomic,
+    Full, //
+};
+use kernel::sync::Arc;
+
+/// The sleepers of one region, and how many files of this kernel have it open.
+struct Open {
+    desk: Arc<Desk>,
+    key: Key,
+    files: usize,
+}
+
+kernel::sync::global_lock! {
+    // SAFETY: `init` is called in the module's initialisation, before any other use.
+    unsafe(uninit) static CREATING: Mutex<()> = ();
+}
+
+kernel::sync::global_lock! {
+    // SAFETY: `init` is called in the module's initialisation, before any other use.
+    unsafe(uninit) static BOARD: Mutex<Option<Arc<Board>>> = None;
+}
+
+kernel::sync::global_lock! {
+    // SAFETY: `init` is called in the module's initialisation, before any other use.
+    unsafe(uninit) static DESKS: Mutex<KVec<Open>> = KVec::new();
+}
+
+/// The life in which each vnode was seen last; 0 for none.
+static LIVES: [Atomic<u32>; MAX_VNODES] = [const { Atomic::new(0) }; MAX_VNODES];
+
+/// Prepares the statics of this file.
+pub(crate) fn init() {
+    // SAFETY: Called once, from the module's initialisation.
+    unsafe {
+        CREATING.init();
+        BOARD.init();
+        DESKS.init();
+    }
+}
+
+/// Keeps others of this kernel from making regions, until it is dropped.
+pub(crate) fn creating() -> impl Sized {
+    CREATING.lock()
+}
+
+/// What a user may have.
+pub(crate) fn limit() -> Amount {
+    Amount {
+        regions: crate::module_parameters::user_regions.value().into(),
+        bytes: crate::module_parameters::user_bytes.value(),
+    }
+}
+
+/// The board, which is opened the first time. Process context; see [`Board::open`].
+pub(crate) fn board(core: &Arc<Core>) -> Result<Arc<Board>> {
+    let mut board = BOARD.lock();
+    if board.is_none() {
+        *board = Some(Board::open(core)?);
+    }
+    board.clone().ok_or(ENOTCONN)
+}
+
+/// Lets go of the board. Process context; waits for the root.
+pub(crate) fn close_board() {
+    let board = BOARD.lock().take();
+    drop(board);
+}
+
+/// The place for those that sleep for a region, for one more file. ENOMEM.
+pub(crate) fn open_desk(id: Id, key: Key) -> Result<Arc<Desk>> {
+    let mut desks = DESKS.lock();
+    if let Some(open) = desks.iter_mut().find(|open| open.desk.id() == id) {
+        open.files += 1;
+        return Ok(open.desk.clone());
+    }
+    let desk = Desk::new(id)?;
+    let open = Open {
+        desk: desk.clone(),
+        key,
+        files: 1,
+    };
+    desks.push(open, GFP_KERNEL)?;
+    Ok(desk)
+}
+
+/// A file has gone.
+pub(crate) fn close_desk(id: Id) {
+    let mut desks = DESKS.lock();
+    if let Some(open) = desks.iter_mut().find(|open| open.desk.id() == id) {
+        open.files -= 1;
+    }
+    desks.retain(|open| open.files > 0);
+    if desks.is_empty() {
+        // Nobody drops a static: its memory goes with the last file.
+        *desks = KVec::new();
+    }
+}
+
+/// The portal of regions was raised: somebody sleeps here who is to look.
+pub(crate) fn on_portal(_core: &Core, _delivery: Delivery) {
+    let board = BOARD.lock().clone();
+    let Some(board) = board else {
+        return;
+    };
+    let desks = DESKS.lock();
+    for told in board.take() {
+        let here = desks
+            .iter()
+            .filter(|open| usize::from(open.desk.id().index) == told.region.index());
+        for open in here {
+            open.desk.tell();
+            open.desk.wake_classes(told.classes);
+        }
+    }
+    drop(desks);
+    drop(board);
+}
+
+/// Notes who lives, before there is anybody to be told.
+pub(crate) fn take_view(core: &Core) {
+    died(&core.view());
+}
+
+/// Who lives has changed.
+pub(crate) fn on_view(core: &Core, view: &View) {
+    let dead = died(view);
+    if dead.is_empty() {
+        return;
+    }
+    for open in DESKS.lock().iter() {
+        if is_concerned(core, open, dead) {
+            open.desk.mourn();
+        }
+    }
+}
+
+/// The vnodes of which a life has ended since the last call.
+fn died(view: &View) -> Vnodes {
+    let mut dead = Vnodes::NONE;
+    for (vnode, seen) in VnodeId::all().zip(&LIVES) {
+        let now = view.life(vnode).map_or(0, |life| life.generation.0);
+        let before = seen.xchg(now, Full);
+        if before != 0 && before != now {
+            dead = dead.with(vnode);
+        }
+    }
+    dead
+}
+
+/// Whether one of these vnodes may use a region. One of which nothing is known is everybody's.
+fn is_concerned(core: &Core, open: &Open, dead: Vnodes) -> bool {
+    let entry = Bridge::published(core, &open.key);
+    let entry = entry.filter(|entry| entry.id == open.desk.id());
+    entry.is_none_or(|entry| {
+        let users = entry.rights.readers.with(entry.owner.vnode);
+        !users.among(dead).is_empty()
+    })
+}
