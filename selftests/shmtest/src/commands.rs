@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the server can do. A region is known by the number that the caller gives it.
+
+use anyhow::{anyhow, bail, ensure, Context, Result};
+use bridge::{Access, Memory, Name, Options, Region, Vnodes};
+use rustix::event::{poll, PollFd, PollFlags, Timespec};
+use std::collections::HashMap;
+use std::io;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// An open region, and what it is mapped as.
+struct Open {
+    region: Region,
+    memory: Mutex<Option<Arc<Memory>>>,
+}
+
+/// All that are open.
+#[derive(Default)]
+pub(crate) struct Regions(Mutex<HashMap<u32, Arc<Open>>>);
+
+fn number<T: std::str::FromStr>(word: &str) -> Result<T> {
+    word.parse()
+        .map_err(|_| anyhow!("{word} is no number here"))
+}
+
+fn access(word: &str) -> Result<Access> {
+    match word {
+        "r" => Ok(Access::Read),
+        "w" => Ok(Access::Write),
+        _ => bail!("access is r or w"),
+    }
+}
+
+fn name(word: &str) -> Result<Name<'_>> {
+    Ok(match word.split_once('/') {
+        None => Name::Global(word),
+        Some(("own", name)) => Name::Own(name),
+        Some((vnode, name)) => Name::Local(number(vnode)?, name),
+    })
+}
+
+fn options(bytes: u64, mode: &str, readers: &str, writers: &str) -> Result<Options> {
+    let mode = u32::from_str_radix(mode, 8)?;
+    Ok(Options::new(bytes)
+        .mode(mode)
+        .readers(Vnodes(number(readers)?))
+        .writers(Vnodes(number(writers)?)))
+}
+
+fn time(word: &str) -> Result<Option<Duration>> {
+    match word {
+        "ever" => Ok(None),
+        ms => Ok(Some(Duration::from_millis(number(ms)?))),
+    }
+}
+
+/// The word at a place of a pattern.
+fn pattern(seed: u64, place: usize) -> u64 {
+    (seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ place as u64
+}
+
+impl Regions {
+    fn get(&self, word: &str) -> Result<Arc<Open>> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = all.get(&number(word)?).cloned();
+        found.with_context(|| format!("region {word} is not open"))
+    }
+
+    fn put(&self, word: &str, region: Region) -> Result<()> {
+        let open = Open {
+            region,
+            memory: Mutex::new(None),
+        };
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(number(word)?, Arc::new(open));
+        Ok(())
+    }
+
+    /// Does one command; what it says.
+    pub(crate) fn run(&self, words: &[&str]) -> Result<String> {
+        match *words {
+            ["create", at, called, bytes, mode, readers, writers] => {
+                let options = options(number(bytes)?, mode, readers, writers)?;
+                self.put(at, Region::create(name(called)?, &options)?)?;
+            }
+            ["open", at, called, how] => {
+                self.put(at, Region::open(name(called)?, access(how)?)?)?;
+            }
+            ["close", at] => {
+                self.get(at)?;
+                let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+                all.remove(&number(at)?);
+            }
+            [command, at, ref rest @ ..] => return self.get(at)?.run(command, rest),
+            _ => bail!("there is no such command"),
+        }
+        Ok(String::new())
+    }
+}
+
+impl Open {
+    fn memory(&self) -> Result<Arc<Memory>> {
+        let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        memory.clone().context("it is not mapped")
+    }
+
+    fn run(&self, command: &str, rest: &[&str]) -> Result<String> {
+        let region = &self.region;
+        match (command, rest) {
+            ("map", []) => {
+                let mapped = Arc::new(region.map()?);
+                *self.memory.lock().unwrap_or_else(PoisonError::into_inner) = Some(mapped);
+            }
+            ("unmap", []) => {
+                *self.memory.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            }
+            ("size", []) => return Ok(region.size().to_string()),
+            ("stat", []) => return Ok(format!("{:?}", region.stat()?)),
+            ("notices", []) => return Ok(region.stat()?.notices.to_string()),
+            ("notify", []) => region.notify()?,
+            ("wait", [seen, ms]) => return Ok(region.wait(number(seen)?, time(ms)?)?.to_string()),
+            ("poll", [ms]) => return polled(region, number(ms)?),
+            ("read", []) => {
+                let mut count = [0; 8];
+                rustix::io::read(region, &mut count)?;
+                return Ok(u64::from_ne_bytes(count).to_string());
+            }
+            ("fill", [seed]) => {
+                let (memory, seed) = (self.memory()?, number(seed)?);
+                for place in 0..memory.size() / 8 {
+                    memory
+                        .word64(place * 8)?
+                        .store(pattern(seed, place), Ordering::Relaxed);
+                }
+            }
+            ("verify", [seed]) => {
+                let (memory, seed) = (self.memory()?, number(seed)?);
+                for place in 0..memory.size() / 8 {
+                    let found = memory.word64(place * 8)?.load(Ordering::Relaxed);
+                    let wanted = if seed == u64::MAX {
+                        0
+                    } else {
+                        pattern(seed, place)
+                    };
+                    ensure!(
+                        found == wanted,
+                        "{found:#x} at {:#x}, not {wanted:#x}",
+                        place * 8
+                    );
+                }
+            }
+            ("store", [offset, value]) => {
+                let word = number(value)?;
+                self.memory()?
+                    .word(number(offset)?)?
+                    .store(word, Ordering::SeqCst);
+            }
+            ("load", [offset]) => {
+                let found = self.memory()?.word(number(offset)?)?.load(Ordering::SeqCst);
+                return Ok(found.to_string());
+            }
+            ("wait_word", [offset, value, ms]) => {
+                region.wait_word(number(offset)?, number(value)?, time(ms)?)?;
+            }
+            ("wake_word", [offset, count]) => region.wake_word(number(offset)?, number(count)?)?,
+            ("protect", [user, group, mode, readers, writers]) => {
+                let options = options(0, mode, readers, writers)?;
+                region.protect(number(user)?, number(group)?, &options)?;
+            }
+            _ => bail!("there is no command {command}"),
+        }
+        Ok(String::new())
+    }
+}
+
+/// What a poll of the region tells: letters in, out, urgent.
+fn polled(region: &Region, ms: i64) -> Result<String> {
+    let flags = PollFlags::IN | PollFlags::OUT | PollFlags::PRI;
+    // What can be written at any time would end it at once.
+    let wanted = if ms == 0 {
+        flags
+    } else {
+        flags - PollFlags::OUT
+    };
+    let mut files = [PollFd::new(region, wanted)];
+    let time = Timespec {
+        tv_sec: ms / 1000,
+        tv_nsec: ms % 1000 * 1_000_000,
+    };
+    poll(&mut files, Some(&time)).map_err(io::Error::from)?;
+    let [file] = files;
+    let letters = [
+        (PollFlags::IN, "i"),
+        (PollFlags::OUT, "o"),
+        (PollFlags::PRI, "u"),
+    ];
+    let told = letters
+        .iter()
+        .filter(|(flag, _)| file.revents().contains(*flag));
+    Ok(told.map(|(_, letter)| *letter).collect())
+}

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A program that has regions open, and does with them what it is told: `serve` takes commands at a socket, each in a thread of
+//! its own, and `ask` gives it one, prints the answer, and fails if that is an error.
+
+mod commands;
+
+use anyhow::{bail, Context, Result};
+use clap::{Parser, Subcommand};
+use commands::Regions;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+
+#[derive(Parser)]
+#[command(about, disable_version_flag = true)]
+struct Options {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Does what it is asked, for ever; "ready" on standard output once it does
+    Serve {
+        /// Where it is asked
+        socket: PathBuf,
+    },
+    /// Has a server do something
+    Ask {
+        /// Where the server is
+        socket: PathBuf,
+        /// What it is to do: see commands.rs
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
+}
+
+fn answer(regions: &Regions, stream: &UnixStream) -> Result<()> {
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line)?;
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let text = match regions.run(&words) {
+        Ok(text) => format!("ok {text}"),
+        Err(error) => format!("error {error:#}"),
+    };
+    Ok((&*stream).write_all(text.as_bytes())?)
+}
+
+fn serve(socket: &Path) -> Result<()> {
+    let listener = UnixListener::bind(socket)?;
+    let regions = Arc::new(Regions::default());
+    println!("ready");
+    for stream in listener.incoming() {
+        let stream = stream?;
+        let regions = regions.clone();
+        // Who has asked may have gone meanwhile.
+        thread::spawn(move || answer(&regions, &stream));
+    }
+    Ok(())
+}
+
+fn ask(socket: &Path, words: &[String]) -> Result<()> {
+    let mut stream = UnixStream::connect(socket).context("nobody serves there")?;
+    writeln!(stream, "{}", words.join(" "))?;
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut stream, &mut text)?;
+    match text.split_once(' ') {
+        Some(("ok", rest)) => println!("{rest}"),
+        Some((_, rest)) => bail!("{rest}"),
+        None => bail!("the server has gone"),
+    }
+    Ok(())
+}
+
+fn main() -> Result<()> {
+    match Options::parse().command {
+        Command::Serve { socket } => serve(&socket),
+        Command::Ask { socket, words } => ask(&socket, &words),
+    }
+}

@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Regions: how they are made, opened, waited for.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use adeos_proto::abi::shm as abi;
+use adeos_proto::record;
+
+use crate::memory::Memory;
+use crate::sys;
+
+/// Where regions come from.
+const DEVICE: &str = "/dev/bridge_shm";
+
+/// What a program does with a region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// It reads, and waits.
+    Read,
+    /// It writes as well, and wakes others.
+    Write,
+}
+
+/// A set of vnodes, bit n for vnode n; the root is 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Vnodes(pub u16);
+
+impl Vnodes {
+    /// None: the vnode that makes a region can use it whatever else is said.
+    pub const NONE: Self = Self(0);
+    /// All of them.
+    pub const ALL: Self = Self(u16::MAX);
+}
+
+/// What finds a region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Name<'a> {
+    /// A name of the cluster's.
+    Global(&'a str),
+    /// A name of this vnode's.
+    Own(&'a str),
+    /// A name of that vnode's.
+    Local(u32, &'a str),
+}
+
+impl<'a> From<&'a str> for Name<'a> {
+    fn from(name: &'a str) -> Self {
+        Self::Global(name)
+    }
+}
+
+/// How a region is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    bytes: u64,
+    mode: u32,
+    readers: Vnodes,
+    writers: Vnodes,
+}
+
+impl Options {
+    /// A region of so many bytes, a multiple of 2 MiB, for this vnode alone and its user.
+    pub const fn new(bytes: u64) -> Self {
+        Self {
+            bytes,
+            mode: 0o600,
+            readers: Vnodes::NONE,
+            writers: Vnodes::NONE,
+        }
+    }
+
+    /// Mode bits, as a file has them (0600).
+    pub const fn mode(mut self, mode: u32) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Other vnodes whose programs may use it as the mode says.
+    pub const fn vnodes(self, vnodes: Vnodes) -> Self {
+        self.readers(vnodes).writers(vnodes)
+    }
+
+    /// Other vnodes whose programs may read it as the mode says.
+    pub const fn readers(mut self, vnodes: Vnodes) -> Self {
+        self.readers = vnodes;
+        self
+    }
+
+    /// Other vnodes whose programs may write it as the mode says. They may read it as well.
+    pub const fn writers(mut self, vnodes: Vnodes) -> Self {
+        self.writers = vnodes;
+        self
+    }
+}
+
+/// What there is to know of a region.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// What it is called.
+    pub name: String,
+    /// Its bytes.
+    pub bytes: u64,
+    /// Its user, group, and mode bits.
+    pub user: u32,
+    /// Its group.
+    pub group: u32,
+    /// Its mode bits.
+    pub mode: u32,
+    /// The vnode that owns it, and the life of it in which it was made.
+    pub owner: (u32, u32),
+    /// Whether that life has ended.
+    pub is_orphan: bool,
+    /// Other vnodes that may read it.
+    pub readers: Vnodes,
+    /// Other vnodes that may write it.
+    pub writers: Vnodes,
+    /// Notices so far.
+    pub notices: u64,
+    /// Deaths of vnodes that may use it, since this kernel has it open.
+    pub deaths: u64,
+    /// How often it was moved to another place.
+    pub moves: u32,
+    /// This vnode.
+    pub vnode: u32,
+    /// The life of each vnode that uses it; 0 for those that do not.
+    pub users: [u32; 16],
+}
+
+/// An open region: closed when dropped. It is a descriptor, which can be waited for as one that `eventfd` gives: it is
+/// readable when there are notices.
+#[derive(Debug)]
+pub struct Region {
+    file: OwnedFd,
+    bytes: u64,
+    access: Access,
+}
+
+fn millis(timeout: Option<Duration>) -> u64 {
+    timeout.map_or(abi::FOR_EVER, |time| {
+        let millis = time.as_nanos().div_ceil(1_000_000);
+        u64::try_from(millis)
+            .unwrap_or(abi::FOR_EVER - 1)
+            .min(abi::FOR_EVER - 1)
+    })
+}
+
+const fn size(bytes: usize) -> u32 {
+    bytes as u32
+}
+
+impl Region {
+    /// Makes a region, zeros, and opens it to write.
+    ///
+    /// [`AlreadyExists`](io::ErrorKind::AlreadyExists) there is one of this name, EDQUOT the user has as much as it may have, and what
+    /// else `proto/abi/shm.rs` says of `SHM_CREATE`.
+    pub fn create<'a>(name: impl Into<Name<'a>>, options: &Options) -> io::Result<Self> {
+        let record = abi::Region {
+            bytes: options.bytes,
+            mode: options.mode,
+            readers: options.readers.0.into(),
+            writers: options.writers.0.into(),
+            ..named(name.into(), Access::Write)?
+        };
+        Self::bind(abi::SHM_CREATE, &record, Access::Write)
+    }
+
+    /// Opens the region of a name.
+    ///
+    /// [`NotFound`](io::ErrorKind::NotFound) there is none, [`PermissionDenied`](io::ErrorKind::PermissionDenied) user, group or vnode
+    /// may not.
+    pub fn open<'a>(name: impl Into<Name<'a>>, access: Access) -> io::Result<Self> {
+        Self::bind(abi::SHM_OPEN, &named(name.into(), access)?, access)
+    }
+
+    fn bind(call: u32, record: &abi::Region, access: Access) -> io::Result<Self> {
+        let device = File::open(DEVICE)?;
+        let file = sys::ioctl_open(device.as_fd(), call, &mut record.to_bytes())?;
+        let stat = stat(file.as_fd())?;
+        Ok(Self {
+            file,
+            bytes: stat.bytes,
+            access,
+        })
+    }
+
+    /// Its bytes.
+    pub fn size(&self) -> u64 {
+        self.bytes
+    }
+
+    /// What it is open for.
+    pub fn access(&self) -> Access {
+        self.access
+    }
+
+    /// What there is to know of it now.
+    pub fn stat(&self) -> io::Result<Stat> {
+        let stat = stat(self.as_fd())?;
+        Ok(Stat {
+            name: record::text(&stat.name).to_owned(),
+            bytes: stat.bytes,
+            user: stat.user,
+            group: stat.group,
+            mode: stat.mode,
+            owner: (stat.owner, stat.owner_life),
+            is_orphan: stat.is_orphan != 0,
+            readers: Vnodes(stat.readers as u16),
+            writers: Vnodes(stat.writers as u16),
+            notices: stat.notices,
+            deaths: stat.deaths,
+            moves: stat.moves,
+            vnode: stat.own_vnode,
+            users: stat.users,
+        })
+    }
+
+    /// Maps all of it, as it is open.
+    pub fn map(&self) -> io::Result<Memory> {
+        let size = usize::try_from(self.bytes).map_err(io::Error::other)?;
+        self.map_part(0, size)
+    }
+
+    /// Maps a part of it, by whole pages.
+    pub fn map_part(&self, offset: u64, size: usize) -> io::Result<Memory> {
+        let is_writable = self.access == Access::Write;
+        sys::Mapping::new(self.as_fd(), offset, size, is_writable).map(Memory)
+    }
+
+    /// Gives a notice: wakes all that wait for one, in every vnode.
+    pub fn notify(&self) -> io::Result<()> {
+        sys::ioctl(self.as_fd(), abi::SHM_NOTIFY, &mut [])
+    }
+
+    /// Waits until the region's notices are another number than `seen`: that one.
+    ///
+    /// [`TimedOut`](io::ErrorKind::TimedOut); EOWNERDEAD a vnode that may use it has died since this region was last told so.
+    pub fn wait(&self, seen: u64, timeout: Option<Duration>) -> io::Result<u64> {
+        let record = abi::Wait {
+            size: size(abi::Wait::SIZE),
+            reserved: 0,
+            seen,
+            timeout_ms: millis(timeout),
+        };
+        let mut bytes = record.to_bytes();
+        sys::ioctl(self.as_fd(), abi::SHM_WAIT, &mut bytes)?;
+        Ok(abi::Wait::from_bytes(&bytes).seen)
+    }
+
+    /// Sleeps while the word at an offset has a value, until somebody wakes who sleeps on it, or sooner.
+    ///
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) it has another one; the other errors are those of [`wait`](Self::wait).
+    pub fn wait_word(&self, offset: u64, value: u32, timeout: Option<Duration>) -> io::Result<()> {
+        let record = abi::Word {
+            size: size(abi::Word::SIZE),
+            value,
+            offset,
+            timeout_ms: millis(timeout),
+        };
+        sys::ioctl(self.as_fd(), abi::SHM_WAIT_WORD, &mut record.to_bytes())
+    }
+
+    /// Wakes `count` of those that sleep on a word, or more.
+    pub fn wake_word(&self, offset: u64, count: u32) -> io::Result<()> {
+        let record = abi::Word {
+            size: size(abi::Word::SIZE),
+            value: count,
+            offset,
+            timeout_ms: 0,
+        };
+        sys::ioctl(self.as_fd(), abi::SHM_WAKE_WORD, &mut record.to_bytes())
+    }
+
+    /// Says anew who may use it. What is open stays so.
+    pub fn protect(&self, user: u32, group: u32, options: &Options) -> io::Result<()> {
+        let record = abi::Protect {
+            size: size(abi::Protect::SIZE),
+            mode: options.mode,
+            user,
+            group,
+            readers: options.readers.0.into(),
+            writers: options.writers.0.into(),
+            reserved: 0,
+        };
+        sys::ioctl(self.as_fd(), abi::SHM_PROTECT, &mut record.to_bytes())
+    }
+}
+
+impl AsFd for Region {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+fn stat(file: BorrowedFd<'_>) -> io::Result<abi::Stat> {
+    let record = abi::Stat {
+        size: size(abi::Stat::SIZE),
+        ..abi::Stat::default()
+    };
+    let mut bytes = record.to_bytes();
+    sys::ioctl(file, abi::SHM_STAT, &mut bytes)?;
+    Ok(abi::Stat::from_bytes(&bytes))
+}
+
+/// The record of a name, with nothing else in it.
+fn named(name: Name<'_>, access: Access) -> io::Result<abi::Region> {
+    let (scope, vnode, text) = match name {
+        Name::Global(text) => (1, 0, text),
+        Name::Own(text) => (2, u32::MAX, text),
+        Name::Local(vnode, text) => (2, vnode, text),
+    };
+    if text.is_empty() || text.len() > adeos_proto::shm::MAX_NAME || text.contains('\0') {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!(
+                "a region's name has 1 to {} characters",
+                adeos_proto::shm::MAX_NAME
+            ),
+        ));
+    }
+    Ok(abi::Region {
+        size: size(abi::Region::SIZE),
+        access: if access == Access::Write { 2 } else { 1 },
+        scope,
+        vnode,
+        name: record::set_text(text),
+        ..abi::Region::default()
+    })
+}
