@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// An open region, and what it is mapped as.
 struct Open {
@@ -136,6 +136,7 @@ impl Open {
                         .store(pattern(seed, place), Ordering::Relaxed);
                 }
             }
+            ("churn", [ms]) => return Ok(churn(&*self.memory()?, number(ms)?)?.to_string()),
             ("verify", [seed]) => {
                 let (memory, seed) = (self.memory()?, number(seed)?);
                 for place in 0..memory.size() / 8 {
@@ -174,6 +175,51 @@ impl Open {
         }
         Ok(String::new())
     }
+}
+
+/// Writes all of a region, and looks at all that it has written, for some time; how often.
+fn churn(memory: &Memory, ms: u64) -> Result<u64> {
+    let begun = Instant::now();
+    let mut round = 0;
+    while begun.elapsed() < Duration::from_millis(ms) {
+        round += 1;
+        for place in 0..memory.size() / 8 {
+            memory
+                .word64(place * 8)?
+                .store(pattern(round, place), Ordering::Relaxed);
+        }
+        for place in 0..memory.size() / 8 {
+            let found = memory.word64(place * 8)?.load(Ordering::Relaxed);
+            ensure!(
+                found == pattern(round, place),
+                "{found:#x} at {:#x} in round {round}",
+                place * 8
+            );
+        }
+    }
+    Ok(round)
+}
+
+/// Makes a region, sees that it is zeros, writes into it, and closes it, again and again.
+pub(crate) fn rounds(name: &str, count: u32) -> Result<()> {
+    for round in 1..=count {
+        let region = Region::create(name, &Options::new(2 << 20).vnodes(Vnodes::ALL))?;
+        let memory = region.map()?;
+        for page in 0..memory.size() / 4096 {
+            let word = memory.word(page * 4096)?;
+            ensure!(
+                word.swap(round, Ordering::Relaxed) == 0,
+                "page {page} is used in round {round}"
+            );
+        }
+        region.notify()?;
+        // Now and then the mapping is the last that is left of it.
+        if round % 2 == 0 {
+            drop(region);
+            drop(memory);
+        }
+    }
+    Ok(())
 }
 
 /// What a poll of the region tells: letters in, out, urgent.

@@ -3,6 +3,7 @@
 //! A program that has regions open, and does with them what it is told: `serve` takes commands at a socket, each in a thread of
 //! its own, and `ask` gives it one, prints the answer, and fails if that is an error.
 
+mod callers;
 mod commands;
 
 use anyhow::{bail, Context, Result};
@@ -35,6 +36,27 @@ enum Command {
         /// What it is to do: see commands.rs
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         words: Vec<String>,
+    },
+    /// Has users and groups of all kinds try a region of user 1000 and group 2000; the number of them, if all can what they may
+    Callers {
+        /// The region
+        name: String,
+        /// Its mode
+        mode: String,
+        /// What this vnode may do: none, r or w
+        vnode: String,
+    },
+    /// Makes, fills, maps and closes a region, again and again
+    Rounds {
+        /// What it is called
+        name: String,
+        /// How often
+        count: u32,
+    },
+    /// Tries a region: r, w it can be opened so; m, n what is open so can be mapped; x, z it can be mapped to write
+    Try {
+        /// The region
+        name: String,
     },
 }
 
@@ -79,5 +101,14 @@ fn main() -> Result<()> {
     match Options::parse().command {
         Command::Serve { socket } => serve(&socket),
         Command::Ask { socket, words } => ask(&socket, &words),
+        Command::Callers { name, mode, vnode } => {
+            println!("{}", callers::check(&name, &mode, &vnode)?);
+            Ok(())
+        }
+        Command::Rounds { name, count } => commands::rounds(&name, count),
+        Command::Try { name } => {
+            println!("{}", callers::attempt(&name));
+            Ok(())
+        }
     }
 }

@@ -220,13 +220,21 @@ impl Region {
 
     /// Maps all of it, as it is open.
     pub fn map(&self) -> io::Result<Memory> {
-        let size = usize::try_from(self.bytes).map_err(io::Error::other)?;
-        self.map_part(0, size)
+        self.map_as(0, self.bytes, self.access == Access::Write)
     }
 
-    /// Maps a part of it, by whole pages.
-    pub fn map_part(&self, offset: u64, size: usize) -> io::Result<Memory> {
-        let is_writable = self.access == Access::Write;
+    /// Maps all of it to be written. [`PermissionDenied`](io::ErrorKind::PermissionDenied) it is open for reading.
+    pub fn map_writable(&self) -> io::Result<Memory> {
+        self.map_as(0, self.bytes, true)
+    }
+
+    /// Maps a part of it, by whole pages, as it is open.
+    pub fn map_part(&self, offset: u64, bytes: u64) -> io::Result<Memory> {
+        self.map_as(offset, bytes, self.access == Access::Write)
+    }
+
+    fn map_as(&self, offset: u64, bytes: u64, is_writable: bool) -> io::Result<Memory> {
+        let size = usize::try_from(bytes).map_err(io::Error::other)?;
         sys::Mapping::new(self.as_fd(), offset, size, is_writable).map(Memory)
     }
 

@@ -1,0 +1,304 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# Bridges for programs: what one vnode's program stores another's sees; who may use them, and how much; waiting, deaths, and
+# moves while programs go on writing. docs/bridge-shm.md is cited as SH-n.
+#
+# cluster: --cpus 4 --memory 2G --config /dev/null --timeout 400
+# cargo: shmtest
+# shellcheck disable=SC2016,SC2317 # Other shells expand what is quoted; functions are called by check as well.
+# shellcheck source=selftests/ktap.sh
+. /selftests/ktap.sh
+
+module=/lib/modules/$(uname -r)/adeos/bridge_shm.ko
+granule=2097152
+all=65535
+
+# at NAME COMMAND...: runs it in a kernel.
+at() {
+    if [ "$1" = root ]; then
+        shift
+        "$@"
+    else
+        on "$@"
+    fi
+}
+
+# s NAME COMMAND...: has the program of a kernel do something (selftests/shmtest/src/commands.rs).
+s() {
+    where=$1
+    shift
+    at "$where" shmtest ask /tmp/shmtest "$@" 2>&1
+}
+
+# serve NAME: starts the program.
+serve() {
+    at "$1" sh -c 'shmtest serve /tmp/shmtest >/tmp/shmtest.out 2>&1 </dev/null & echo $! >/tmp/shmtest.pid'
+    eventually 5 at "$1" test -S /tmp/shmtest
+}
+
+# served NAME: ends it, and all that it has open.
+end_serving() {
+    at "$1" sh -c 'kill "$(cat /tmp/shmtest.pid)" && rm /tmp/shmtest'
+}
+
+# later NAME COMMAND...: the same as s, in the background; what it says is in /tmp/later, its end in its last line.
+later() {
+    : >/tmp/later
+    {
+        s "$@"
+        echo "status $?"
+    } >/tmp/later &
+    sleep 0.5
+}
+
+said_later() {
+    wait $!
+    xargs </tmp/later
+}
+
+bridge_is_gone() {
+    ! vnode bridge list | grep -q " shm.$1 "
+}
+
+free_mib() {
+    echo $(($(vnode info --json | sed -n 's/^  "pool_free_bytes": \([0-9]*\),*$/\1/p') >> 20))
+}
+
+begins() {
+    check 'a vnode' start one --cpus 2 --memory "$((small + 32))M"
+    check 'another one' start two --cpus 3 --memory "$((small + 32))M"
+    check 'it loads the module' on one insmod "$module"
+    refuses 'not connected|endpoint' 'without the root there are no regions' \
+        at one shmtest rounds early 1
+    check 'the root loads it' insmod "$module"
+    check 'the other one too' on two insmod "$module"
+    is "$(stat -c '%a %u %g' /dev/bridge_shm)" '666 0 0' 'anybody may open the device'
+    for name in root one two; do
+        check "a program runs in $name" serve $name
+    done
+}
+
+regions() {
+    check 'the root makes a region' s root create 1 queue $((2 * granule)) 600 $all $all
+    check 'it maps it' s root map 1
+    check 'SH-21: it is zeros' s root verify 1 18446744073709551615
+    check 'it fills it' s root fill 1 7
+    for name in one two; do
+        check "$name opens it" s $name open 1 queue w
+        check "$name maps it" s $name map 1
+        check "$name finds what the root has written" s $name verify 1 7
+    done
+    check 'one writes' s one fill 1 8
+    check 'the root sees it' s root verify 1 8
+    check 'and two' s two verify 1 8
+    refuses 'exists' 'SH-1: there is one of a name' s two create 2 queue $granule 600 0 0
+    refuses 'No such file' 'and none of another' s two open 2 nothing w
+    refuses 'Invalid argument' 'a size that is no whole granules' s root create 2 odd 4096 600 0 0
+    refuses 'Invalid argument' 'no size' s root create 2 none 0 600 0 0
+    refuses 'Invalid argument' 'a name with a wrong character' s root create 2 'a+b' $granule 600 0 0
+    refuses '27 characters' 'a name that is too long' s root create 2 a234567890123456789012345678 $granule 600 0 0
+    refuses 'Invalid argument' 'mode bits that no region has' s root create 2 x $granule 700 0 0
+    refuses 'Cannot allocate' 'more than there is' s root create 2 x $((granule << 20)) 600 0 0
+    check 'a name of the vnode' s one create 2 own/queue $granule 600 $all 0
+    check 'is another region' s one map 2
+    check 'of zeros' s one verify 2 18446744073709551615
+    check 'two can read it by that name' s two open 2 1/queue r
+    refuses 'Permission denied' 'not write it' s two open 3 1/queue w
+    refuses 'Permission denied' "nobody else can use the vnode's names" s two create 3 1/mine $granule 600 0 0
+    is "$(s two stat 2 | grep -o 'name.*owner: ([0-9]*')" 'name: "queue", bytes: 2097152, user: 0, group: 0, mode: 384, owner: (1' \
+        'it tells what it is'
+    refuses 'Bad file descriptor' 'a reader gives no notices' s two notify 2
+    refuses 'Bad file descriptor' 'and wakes nobody' s two wake_word 2 0 1
+    check 'two lets go' s two close 2
+    check 'one as well' s one close 2
+    check 'SH-4: then it is gone' eventually 5 bridge_is_gone queue.none
+    refuses 'in use|busy|temporarily' 'the module stays while something is open' rmmod bridge_shm
+}
+
+waits() {
+    notices=$(s one notices 1)
+    later one wait 1 "$notices" 20000
+    check 'the root gives a notice' s root notify 1
+    is "$(said_later)" "$((notices + 1)) status 0" 'SH-41: it wakes who waits'
+    is "$(s one wait 1 "$notices" 20000)" "$((notices + 1))" 'what is news does not sleep'
+    refuses 'timed out' 'SH-45: the time is over' s one wait 1 $((notices + 1)) 100
+    is "$(s one poll 1 0)" io 'SH-5: a poll tells it'
+    is "$(s one read 1)" 1 'a read takes it'
+    is "$(s one poll 1 0)" o 'and then there is no more'
+    later one poll 1 20000
+    check 'two gives a notice' s two notify 1
+    is "$(said_later)" 'i status 0' 'it ends a poll'
+    later one read 1
+    check 'and one more' s root notify 1
+    is "$(said_later)" '1 status 0' 'the read that follows had one to take'
+    is "$(s one read 1)" 1 'and this one too'
+    check 'a word' s root store 1 4096 5
+    refuses 'temporarily unavailable' 'a word of another value does not sleep' s one wait_word 1 4096 6 20000
+    later one wait_word 1 4096 5 20000
+    check 'the word changes' s root store 1 4096 6
+    check 'who sleeps on it is woken' s root wake_word 1 4096 1
+    is "$(said_later)" 'status 0' 'and says so'
+    later one wait_word 1 4096 6 20000
+    check 'another program of the same vnode wakes as well' s one wake_word 1 4096 1
+    is "$(said_later)" 'status 0' 'without a portal'
+    refuses 'timed out' 'nobody wakes' s one wait_word 1 4096 6 100
+    refuses 'Invalid argument' 'a word that is none' s one wait_word 1 4097 6 100
+    refuses 'Invalid argument' 'nor one behind the end' s one wait_word 1 $((2 * granule)) 0 100
+}
+
+# Rights: users, groups, modes and vnodes.
+rights() {
+    check 'the root makes a region' s root create 5 rights $granule 600 $all $all
+    wrong=0
+    tried=0
+    for user in 0 2 4 6; do
+        for group in 0 2 4 6; do
+            for other in 0 4 6; do
+                mode=$user$group$other
+                s root protect 5 1000 2000 $mode $all $all >/tmp/said || wrong=$((wrong + 1))
+                said=$(shmtest callers rights $mode w 2>&1) || {
+                    remark "$said"
+                    wrong=$((wrong + 1))
+                }
+                tried=$((tried + said))
+            done
+        done
+    done
+    is "$wrong" 0 'SH-11: modes mean what they mean of files'
+    is "$tried" 240 'for five callers each'
+    for mode in 600 640 666 406; do
+        for vnodes in "0 0 none" "$all 0 r" "$all $all w" "4 0 none" "2 2 w"; do
+            # shellcheck disable=SC2086 # These are three words.
+            set -- $vnodes
+            s root protect 5 1000 2000 $mode "$1" "$2" >/tmp/said
+            is "$(on one shmtest callers rights $mode "$3" 2>&1)" 5 "SH-13: mode $mode, vnodes $1 and $2"
+        done
+    done
+    check 'it is closed' s root close 5
+}
+
+quota() {
+    limits="shmtest ask /tmp/poor"
+    echo 'poor:x:1000:1000:poor:/:/bin/sh' >>/etc/passwd
+    su poor -c 'shmtest serve /tmp/poor >/tmp/poor.out 2>&1 </dev/null & echo $! >/tmp/poor.pid'
+    check 'a program of a user without privileges' eventually 5 test -S /tmp/poor
+    for number in 1 2 3 4 5 6 7 8; do
+        check "SH-20: region $number" su poor -c "$limits create $number poor.$number $granule 600 0 0"
+    done
+    refuses 'uota' 'one more is too much' su poor -c "$limits create 9 poor.9 $granule 600 0 0"
+    check 'not when one is closed' su poor -c "$limits close 1"
+    refuses 'uota' 'but too many bytes are' su poor -c "$limits create 9 poor.9 $((26 * granule)) 600 0 0"
+    check 'as many as may be are not' su poor -c "$limits create 9 poor.9 $((25 * granule)) 600 0 0"
+    refuses 'not permitted' 'SH-14: a user gives nothing away' su poor -c "$limits protect 2 0 0 600 0 0"
+    check 'but says who may' su poor -c "$limits protect 2 1000 1000 666 0 0"
+    check "another user's program opens it" s root open 7 poor.2 w
+    # Not the label's user; the root has all capabilities.
+    check 'and closes it' s root close 7
+    check 'it ends' kill "$(cat /tmp/poor.pid)"
+    check 'and all that it had' eventually 10 sh -c '! vnode bridge list | grep -q poor'
+}
+
+# big NUMBER: regions fill the pool, every other one goes, and a larger one needs what is free together.
+moves() {
+    piece=16
+    filler=$((($(free_mib) - 9 * piece) << 20))
+    check 'a region fills the pool but for nine pieces' s root create 100 filler $filler 600 0 0
+    for number in 0 1 2 3 4 5 6 7 8; do
+        owner=one
+        [ $((number % 2)) = 1 ] || owner=root
+        check "piece $number" s $owner create 1$number piece.$number $((piece << 20)) 600 $all $all
+    done
+    is "$(free_mib)" 0 'then all is used'
+    for number in 1 3 5 7; do
+        check "piece $number is mapped by one" s one map 1$number
+        check 'and filled' s one fill 1$number $number
+        check 'two has it too' s two open 1$number piece.$number w
+        check 'mapped' s two map 1$number
+    done
+    for number in 0 2 4 6 8; do
+        check "piece $number goes" s root close 1$number
+    done
+    check 'which is known soon' eventually 5 sh -c "[ \$(vnode bridge list | grep -c 'shm.piece') = 4 ]"
+    # Somebody goes on writing, in two vnodes: each a piece of its own.
+    s one churn 11 $((5000 * slow)) >/tmp/churn.one &
+    churning=$!
+    s two churn 13 $((5000 * slow)) >/tmp/churn.two &
+    churning="$churning $!"
+    sleep 1
+    moves_before=$(vnode bridge stat | awk '$1 == "moves" { print $2 }')
+    check 'SH-32: a larger region finds room' s root create 50 large $((4 * piece << 20)) 600 0 0
+    check 'while they are written' [ ! -s /tmp/churn.one ]
+    # shellcheck disable=SC2086 # These are numbers of processes.
+    wait $churning
+    within "$(cat /tmp/churn.one)" 2 1000000 'one has found what it wrote, each time'
+    within "$(cat /tmp/churn.two)" 2 1000000 'and two'
+    check 'one writes what it had' s one fill 11 1
+    check 'and so does two' s two fill 13 3
+    moved=$(($(vnode bridge stat | awk '$1 == "moves" { print $2 }') - moves_before))
+    within $moved 1 4 'regions have been moved'
+    check 'SH-21: it is zeros' s root map 50
+    check 'all of it' s root verify 50 18446744073709551615
+    for number in 1 3 5 7; do
+        check "piece $number is what it was, in one" s one verify 1$number $number
+        check 'and in two' s two verify 1$number $number
+        check 'two writes' s two fill 1$number 9$number
+        check 'one sees it' s one verify 1$number 9$number
+    done
+    for number in 1 3 5 7; do
+        s one close 1$number && s two close 1$number
+    done
+    check 'the large one goes' s root close 50
+    check 'and what filled the pool' s root close 100
+}
+
+deaths() {
+    check 'one makes a region' s one create 6 heir $granule 600 $all $all
+    check 'the root uses it' s root open 6 heir w
+    check 'maps it' s root map 6
+    check 'and fills it' s root fill 6 3
+    later root wait 6 "$(s root notices 6)" 20000
+    on one sh -c 'echo c >/proc/sysrq-trigger' 2>/dev/null
+    is "$(said_later)" 'Error: Owner died (os error 130) status 1' 'SH-50: its death wakes who waits'
+    is "$(s root poll 1 0)" iou 'a poll tells it of each region'
+    refuses 'died' 'and so does the next call' s root wait 1 "$(s root notices 1)" 100
+    refuses 'timed out' 'once' s root wait 1 "$(s root notices 1)" 100
+    check 'SH-52: what it had is there' s root verify 6 3
+    is "$(s root stat 6 | grep -o 'is_orphan: [a-z]*')" 'is_orphan: true' "without an owner"
+    is "$(s root stat 6 | grep -o 'users: .*')" 'users: [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0] }' \
+        'SH-51: who uses it is told'
+    check 'it goes with its last user' s root close 6
+    check 'and is gone' eventually 5 bridge_is_gone heir
+}
+
+ends() {
+    check 'the dead one is taken back' vnode kill one
+    check 'the program of two ends' end_serving two
+    check 'and that of the root' end_serving root
+    check 'SH-3: with them all regions' eventually 10 bridge_is_gone '.*'
+    check "rounds to warm up" shmtest rounds round 20
+    slab=$(kilobytes Slab)
+    free=$(free_mib)
+    check 'a region is made and closed a thousand times' shmtest rounds round $((1000 / slow))
+    is "$(free_mib)" "$free" 'after that there is as much free as before'
+    within $(($(kilobytes Slab) - slab)) -100000 $slack 'and no memory of the kernel is lost (kB)'
+    check 'two unloads the module' on two rmmod bridge_shm
+    check 'and the root' rmmod bridge_shm
+    check 'the board is gone' eventually 5 bridge_is_gone ''
+    check 'it can be loaded again' insmod "$module"
+    check 'and used' shmtest rounds again 3
+    check 'and unloaded' rmmod bridge_shm
+    sound two
+    check 'two is stopped' vnode stop two
+    is "$(view)" "$before" 'the root has all again'
+}
+
+before=$(view)
+begins
+regions
+waits
+rights
+quota
+moves
+deaths
+ends
+finish

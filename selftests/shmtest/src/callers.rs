@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What each kind of caller may do with a region, against what its mode says.
+
+use anyhow::{bail, ensure, Context, Result};
+use bridge::{Access, Region};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+/// The user and the group that the region is to have.
+const USER: u32 = 1000;
+const GROUP: u32 = 2000;
+
+/// Callers: user, group, and which bits of a mode are theirs; the last one has all capabilities.
+const CALLERS: [(u32, u32, u32); 5] = [
+    (USER, 5, 6),
+    (USER, GROUP, 6),
+    (USER + 1, GROUP, 3),
+    (USER + 1, 5, 0),
+    (0, 0, 9),
+];
+
+/// What one caller can do, a letter for each that it can: open to read, map what is open so, map that to write; the same open to
+/// write.
+pub(crate) fn attempt(name: &str) -> String {
+    let mut can = String::new();
+    for (access, letters) in [(Access::Read, "rmx"), (Access::Write, "wnz")] {
+        let Ok(region) = Region::open(name, access) else {
+            continue;
+        };
+        let maps = [region.map().is_ok(), region.map_writable().is_ok()];
+        for (is_so, letter) in [true].into_iter().chain(maps).zip(letters.chars()) {
+            if is_so {
+                can.push(letter);
+            }
+        }
+    }
+    can
+}
+
+/// The same, as the mode says, where the vnode may do what `vnode` says: nothing, `r` or `w`.
+fn wanted(mode: u32, shift: u32, vnode: &str) -> String {
+    let bits = if shift == 9 { 6 } else { mode >> shift & 7 };
+    let reads = bits & 4 != 0 && vnode != "none";
+    let writes = reads && bits & 2 != 0 && vnode == "w";
+    let mut can = String::new();
+    if reads {
+        can.push_str("rm");
+    }
+    if writes {
+        can.push_str("wnz");
+    }
+    can
+}
+
+/// Has all callers try a region, which has this mode, [`USER`] and [`GROUP`].
+pub(crate) fn check(name: &str, mode: &str, vnode: &str) -> Result<usize> {
+    ensure!(
+        ["none", "r", "w"].contains(&vnode),
+        "the vnode may do none, r or w"
+    );
+    let mode = u32::from_str_radix(mode, 8).context("the mode is octal")?;
+    for (user, group, shift) in CALLERS {
+        let mut command = Command::new("/proc/self/exe");
+        // Other groups than the first are gone when the user changes.
+        let told = command.args(["try", name]).gid(group).uid(user).output()?;
+        ensure!(told.status.success(), "the caller has failed: {told:?}");
+        let can = String::from_utf8(told.stdout)?;
+        let wanted = wanted(mode, shift, vnode);
+        if can.trim() != wanted {
+            bail!("mode {mode:o}: {user}:{group} can {can}, and may {wanted}");
+        }
+    }
+    Ok(CALLERS.len())
+}
