@@ -27,6 +27,10 @@ slack=512
 # The smallest vnode: one that can just boot and run a few commands.
 small=$((64 + more))
 
+# shellcheck disable=SC2034 # Test files use it.
+# Whether there is time: selftests/run says so in the second argument.
+is_long=${2:-no}
+
 echo 'KTAP version 1'
 
 # ok DESC, not_ok DESC: one result.
