@@ -6,13 +6,15 @@
 
 use crate::board::Board;
 use crate::caller;
-use crate::desk::Desk;
 use crate::files;
 use crate::pages::{
     Pages,
     Unusable, //
 };
-use crate::statics;
+use crate::statics::{
+    self,
+    DeskUse, //
+};
 use adeos_core::bridge::{
     mode,
     Access,
@@ -35,6 +37,10 @@ use adeos_proto::shm::board::{
     Matter, //
 };
 use adeos_proto::shm::label::Label;
+use adeos_proto::shm::lock::{
+    self,
+    Token, //
+};
 use adeos_proto::shm::quota::Amount;
 use adeos_proto::shm::{
     self,
@@ -49,8 +55,13 @@ use kernel::sync::atomic::{
     Full, //
 };
 use kernel::sync::poll::PollTable;
-use kernel::sync::Arc;
+use kernel::sync::{
+    Arc,
+    Mutex, //
+};
+use kernel::time::delay::fsleep;
 use kernel::time::{
+    Delta,
     Instant,
     Monotonic, //
 };
@@ -61,12 +72,16 @@ use kernel::uaccess::{
 
 /// One sleeps no longer than this without a look (SH-42).
 const LOOK_MS: u64 = 1000;
+/// A lock is freed when the region can be used, for which one looks so often; a move is over long before.
+const FREE_TRIES: u32 = 1000;
+const FREE_PAUSE_MS: i64 = 10;
 
 /// An open region.
+#[pin_data]
 pub(crate) struct Handle {
     core: Arc<Core>,
     board: Arc<Board>,
-    desk: Arc<Desk>,
+    desk: DeskUse,
     region: Region,
     bridge: Bridge,
     pages: Arc<Pages>,
@@ -77,6 +92,11 @@ pub(crate) struct Handle {
     seen: Atomic<u64>,
     /// Deaths that a call has told.
     mourned: Atomic<u64>,
+    /// What it writes into the words of locks that it has.
+    token: Token,
+    /// Where locks lie that are to be freed when it is closed.
+    #[pin]
+    guarded: Mutex<KVec<u64>>,
 }
 
 /// Does what is asked of the device: a new descriptor. Process context; waits for the root.
@@ -218,21 +238,26 @@ impl Handle {
         let region = Region::new(id.index).ok_or(EPROTO)?;
         let board = statics::board(&core)?;
         let size = bridge.entry()?.range.size();
-        let desk = statics::open_desk(id, key)?;
-        let handle = Self {
-            seen: Atomic::new(board.notices(region)),
-            mourned: Atomic::new(desk.deaths()),
-            core,
-            board,
-            desk,
-            region,
-            bridge,
-            pages,
-            key,
-            size,
-            access,
-        };
-        Ok(Arc::new(handle, GFP_KERNEL)?)
+        let desk = DeskUse::new(id, key)?;
+        let token = statics::token(core.own_life());
+        Arc::pin_init(
+            pin_init!(Self {
+                seen: Atomic::new(board.notices(region)),
+                mourned: Atomic::new(desk.deaths()),
+                core,
+                board,
+                desk,
+                region,
+                bridge,
+                pages,
+                key,
+                size,
+                access,
+                token,
+                guarded <- kernel::new_mutex!(KVec::new(), "bridge_shm:guarded"),
+            }),
+            GFP_KERNEL,
+        )
     }
 
     /// Bytes of the region.
@@ -359,12 +384,54 @@ impl Handle {
 
     fn wake_word(&self, record: &abi::Word) -> Result {
         let class = self.class_of(record.offset)?;
-        let woken = self.desk.wake(record.offset, record.value);
-        if woken < record.value {
+        self.wake(record.offset, class, record.value);
+        Ok(())
+    }
+
+    fn wake(&self, offset: u64, class: Class, count: u32) {
+        let woken = self.desk.wake(offset, count);
+        if woken < count {
             let vnodes = self.board.tell(self.region, Matter::Word(class));
             self.tell(vnodes, 1 << class.number());
         }
-        Ok(())
+    }
+
+    /// SH-61.
+    fn guard(&self, arg: usize) -> Result {
+        let record = abi::Guard::from_bytes(&user::read_record(arg)?);
+        user::zero(record.reserved == 0)?;
+        self.class_of(record.offset)?;
+        let mut guarded = self.guarded.lock();
+        if guarded.contains(&record.offset) {
+            return Ok(());
+        }
+        if guarded.len() >= abi::MAX_GUARDS {
+            return Err(ENOSPC);
+        }
+        Ok(guarded.push(record.offset, GFP_KERNEL)?)
+    }
+
+    /// Frees the locks that the file has, and wakes who waits for them.
+    fn free_locks(&self) {
+        for offset in self.guarded.lock().iter() {
+            let mut tries = 0..FREE_TRIES;
+            let freed = loop {
+                let freed = self.pages.with(&self.bridge, |mapped| {
+                    lock::free(mapped, *offset, self.token)
+                });
+                match freed {
+                    Ok(freed) => break freed,
+                    // It is being moved. A signal does not end this.
+                    Err(Unusable::NotYet) if tries.next().is_some() => {
+                        fsleep(Delta::from_millis(FREE_PAUSE_MS));
+                    }
+                    Err(_) => break false,
+                }
+            };
+            if freed {
+                self.wake(*offset, Class::of(*offset), 1);
+            }
+        }
     }
 
     fn class_of(&self, offset: u64) -> Result<Class> {
@@ -404,6 +471,7 @@ impl Handle {
             own_vnode: self.core.identity().vnode.number(),
             users: entry.users,
             name: record::set_text(shm::program_name(&self.key.name).unwrap_or("")),
+            token: self.token.word(),
             reserved: 0,
         };
         user::write_record(arg, &answer.to_bytes())
@@ -452,7 +520,9 @@ impl Handle {
             abi::SHM_WAIT_WORD => {
                 self.wait_word(&abi::Word::from_bytes(&user::read_record(arg)?))?;
             }
-            abi::SHM_NOTIFY | abi::SHM_WAKE_WORD if self.access == Access::Read => {
+            abi::SHM_NOTIFY | abi::SHM_WAKE_WORD | abi::SHM_GUARD
+                if self.access == Access::Read =>
+            {
                 return Err(EBADF);
             }
             abi::SHM_NOTIFY => self.notify(),
@@ -461,6 +531,7 @@ impl Handle {
                 user::zero(record.timeout_ms == 0)?;
                 self.wake_word(&record)?;
             }
+            abi::SHM_GUARD => self.guard(arg)?,
             _ => return Err(ENOTTY),
         }
         Ok(0)
@@ -518,13 +589,8 @@ impl Handle {
 
     /// The file is closed, and nothing maps it any more.
     pub(crate) fn close(&self) {
+        self.free_locks();
         self.pages.close();
-    }
-}
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        statics::close_desk(self.desk.id());
     }
 }
 

@@ -17,11 +17,17 @@ use adeos_core::{
     Delivery, //
 };
 use adeos_proto::id::{
+    Life,
     VnodeId,
     MAX_VNODES, //
 };
 use adeos_proto::membership::View;
+use adeos_proto::shm::lock::{
+    self,
+    Token, //
+};
 use adeos_proto::shm::quota::Amount;
+use core::ops::Deref;
 use kernel::prelude::*;
 use kernel::sync::atomic::{
     Atomic,
@@ -53,6 +59,20 @@ kernel::sync::global_lock! {
 
 /// The life in which each vnode was seen last; 0 for none.
 static LIVES: [Atomic<u32>; MAX_VNODES] = [const { Atomic::new(0) }; MAX_VNODES];
+
+/// Files that were opened so far.
+static FILES: Atomic<u32> = Atomic::new(0);
+
+/// What the next file writes into the words of locks that it has.
+pub(crate) fn token(life: Life) -> Token {
+    loop {
+        // Numbers begin again behind the last one. No file lives as long as it takes to open all others.
+        let number = FILES.fetch_add(1, Full) % lock::FILES;
+        if let Some(token) = Token::new(life, number) {
+            return token;
+        }
+    }
+}
 
 /// Prepares the statics of this file.
 pub(crate) fn init() {
@@ -92,33 +112,47 @@ pub(crate) fn close_board() {
     drop(board);
 }
 
-/// The place for those that sleep for a region, for one more file. ENOMEM.
-pub(crate) fn open_desk(id: Id, key: Key) -> Result<Arc<Desk>> {
-    let mut desks = DESKS.lock();
-    if let Some(open) = desks.iter_mut().find(|open| open.desk.id() == id) {
-        open.files += 1;
-        return Ok(open.desk.clone());
+/// The place for those that sleep for a region, as one open file has it: it goes with the last one.
+pub(crate) struct DeskUse(Arc<Desk>);
+
+impl DeskUse {
+    /// Finds it, or makes it. Process context. ENOMEM.
+    pub(crate) fn new(id: Id, key: Key) -> Result<Self> {
+        let mut desks = DESKS.lock();
+        if let Some(open) = desks.iter_mut().find(|open| open.desk.id() == id) {
+            open.files += 1;
+            return Ok(Self(open.desk.clone()));
+        }
+        let desk = Desk::new(id)?;
+        let open = Open {
+            desk: desk.clone(),
+            key,
+            files: 1,
+        };
+        desks.push(open, GFP_KERNEL)?;
+        Ok(Self(desk))
     }
-    let desk = Desk::new(id)?;
-    let open = Open {
-        desk: desk.clone(),
-        key,
-        files: 1,
-    };
-    desks.push(open, GFP_KERNEL)?;
-    Ok(desk)
 }
 
-/// A file has gone.
-pub(crate) fn close_desk(id: Id) {
-    let mut desks = DESKS.lock();
-    if let Some(open) = desks.iter_mut().find(|open| open.desk.id() == id) {
-        open.files -= 1;
+impl Deref for DeskUse {
+    type Target = Desk;
+
+    fn deref(&self) -> &Desk {
+        &self.0
     }
-    desks.retain(|open| open.files > 0);
-    if desks.is_empty() {
-        // Nobody drops a static: its memory goes with the last file.
-        *desks = KVec::new();
+}
+
+impl Drop for DeskUse {
+    fn drop(&mut self) {
+        let mut desks = DESKS.lock();
+        if let Some(open) = desks.iter_mut().find(|open| open.desk.id() == self.0.id()) {
+            open.files -= 1;
+        }
+        desks.retain(|open| open.files > 0);
+        if desks.is_empty() {
+            // Nobody drops a static: its memory goes with the last file.
+            *desks = KVec::new();
+        }
     }
 }
 

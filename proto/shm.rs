@@ -8,6 +8,7 @@
 
 pub mod board;
 pub mod label;
+pub mod lock;
 pub mod quota;
 
 use crate::bridge::{BridgeName, BRIDGES};

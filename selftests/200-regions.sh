@@ -152,6 +152,37 @@ waits() {
     refuses 'Invalid argument' 'nor one behind the end' s one wait_word 1 $((2 * granule)) 0 100
 }
 
+# Locks of the library: word 8192 is one, what it protects is at 8196.
+locks() {
+    turns=$((2000 / slow))
+    adders=
+    for name in root one two; do
+        s $name add 1 8192 8196 $turns >/tmp/add.$name &
+        adders="$adders $!"
+    done
+    # shellcheck disable=SC2086 # These are numbers of processes.
+    wait $adders
+    is "$(cat /tmp/add.* | xargs)" '' 'SH-62: three vnodes take a lock in turn'
+    is "$(s root load 1 8196)" $((3 * turns)) 'no two have it at once'
+    is "$(s root load 1 8192)" 0 'and nobody in the end'
+    check 'a second program of one' on one sh -c \
+        'shmtest serve /tmp/second >/dev/null 2>&1 </dev/null & echo $! >/tmp/second.pid'
+    check 'has the region too' eventually 5 on one sh -c \
+        'shmtest ask /tmp/second open 1 queue w && shmtest ask /tmp/second map 1'
+    on one shmtest ask /tmp/second hold 1 8192 600000 >/tmp/dies 2>&1 &
+    dying=$!
+    check 'and the lock' eventually 5 lock_is_had
+    later two hold 1 8192 0
+    check 'it is killed' on one sh -c 'kill -9 "$(cat /tmp/second.pid)"'
+    is_later 'inherited status 0' 'SH-61: who waits for the lock has it, and is told'
+    wait $dying
+    is "$(s root hold 1 8192 0)" had 'SH-63: the next one is not'
+}
+
+lock_is_had() {
+    [ "$(s root load 1 8192)" != 0 ]
+}
+
 # Rights: users, groups, modes and vnodes.
 rights() {
     check 'the root makes a region' s root create 5 rights $granule 600 $all $all
@@ -262,9 +293,17 @@ deaths() {
     check 'the root uses it' s root open 6 heir w
     check 'maps it' s root map 6
     check 'and fills it' s root fill 6 3
+    s one hold 1 8192 600000 >/tmp/dies 2>&1 &
+    dying=$!
+    check 'it has a lock' eventually 5 lock_is_had
+    s two hold 1 8192 0 >/tmp/heir 2>&1 &
+    heir=$!
     later root wait 6 "$(s root notices 6)" 20000
     on one sh -c 'echo c >/proc/sysrq-trigger' 2>/dev/null
     is_later 'Error: Owner died (os error 130) status 1' 'SH-50: its death wakes who waits'
+    wait $dying
+    wait $heir
+    is "$(cat /tmp/heir)" inherited 'SH-63: who waits for its lock has it, and is told'
     is "$(s root poll 1 0)" iou 'a poll tells it of each region'
     refuses 'died' 'and so does the next call' s root wait 1 "$(s root notices 1)" 100
     refuses 'timed out' 'once' s root wait 1 "$(s root notices 1)" 100
@@ -302,6 +341,7 @@ before=$(view)
 begins
 regions
 waits
+locks
 rights
 quota
 moves

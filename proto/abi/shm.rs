@@ -31,6 +31,13 @@ pub const SHM_WAIT_WORD: u32 = read_write(70, Word::SIZE);
 /// Wakes those that sleep on a word, `value` of them at least: [`Word`]. EBADF the file is open for reading.
 pub const SHM_WAKE_WORD: u32 = read_write(71, Word::SIZE);
 
+/// Has the kernel free the lock whose word lies at an offset, if this file has it when it is closed for the last time: [`Guard`].
+/// EBADF the file is open for reading, EINVAL there is no such word, ENOSPC there are [`MAX_GUARDS`] already.
+pub const SHM_GUARD: u32 = read_write(72, Guard::SIZE);
+
+/// Locks that one file can have guarded.
+pub const MAX_GUARDS: usize = 64;
+
 /// A time that never comes, as [`Wait::timeout_ms`] and [`Word::timeout_ms`].
 pub const FOR_EVER: u64 = u64::MAX;
 
@@ -103,8 +110,10 @@ record! {
         users: [u32; 16],
         /// What it is called.
         name: [u8; 32],
+        /// What this file writes into the words of locks that it has ([`crate::shm::lock::Token`]).
+        token: u32,
         /// Zero.
-        reserved: u64,
+        reserved: u32,
     }
 }
 
@@ -153,5 +162,17 @@ record! {
         offset: u64,
         /// How long to wait, or [`FOR_EVER`]; zero to wake.
         timeout_ms: u64,
+    }
+}
+
+record! {
+    /// A lock that is to be freed for who has it and ends.
+    pub struct Guard: 16 {
+        /// Bytes of this record.
+        size: u32,
+        /// Zero.
+        reserved: u32,
+        /// Where its word lies in the region: a multiple of 4.
+        offset: u64,
     }
 }

@@ -3,12 +3,13 @@
 //! What the server can do. A region is known by the number that the caller gives it.
 
 use anyhow::{anyhow, bail, ensure, Context, Result};
-use bridge::{Access, Memory, Name, Options, Region, Vnodes};
+use bridge::{Access, Lock, Memory, Name, Options, Region, Vnodes};
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// An open region, and what it is mapped as.
@@ -165,6 +166,30 @@ impl Open {
             }
             ("wait_word", [offset, value, ms]) => {
                 region.wait_word(number(offset)?, number(value)?, time(ms)?)?;
+            }
+            ("hold", [offset, ms]) => {
+                let memory = self.memory()?;
+                let lock = Lock::new(region, &memory, number(offset)?)?;
+                let mut held = lock.lock()?;
+                let word = if held.is_inherited() {
+                    "inherited"
+                } else {
+                    "had"
+                };
+                thread::sleep(Duration::from_millis(number(ms)?));
+                held.recovered();
+                return Ok(word.to_owned());
+            }
+            ("add", [offset, word, count]) => {
+                let memory = self.memory()?;
+                let lock = Lock::new(region, &memory, number(offset)?)?;
+                let word = memory.word(number(word)?)?;
+                for _ in 0..number::<u32>(count)? {
+                    let held = lock.lock()?;
+                    ensure!(!held.is_inherited(), "somebody has died with it");
+                    // Two at once would lose some of it.
+                    word.store(word.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+                }
             }
             ("wake_word", [offset, count]) => region.wake_word(number(offset)?, number(count)?)?,
             ("protect", [user, group, mode, readers, writers]) => {

@@ -23,9 +23,11 @@
 //! # }
 //! ```
 
+mod lock;
 mod memory;
 mod region;
 mod sys;
 
+pub use lock::{Condition, Held, Lock};
 pub use memory::Memory;
 pub use region::{Access, Name, Options, Region, Stat, Vnodes};

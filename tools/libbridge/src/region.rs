@@ -135,6 +135,7 @@ pub struct Stat {
 #[derive(Debug)]
 pub struct Region {
     file: OwnedFd,
+    token: u32,
     bytes: u64,
     access: Access,
 }
@@ -182,6 +183,7 @@ impl Region {
         let stat = stat(file.as_fd())?;
         Ok(Self {
             file,
+            token: stat.token,
             bytes: stat.bytes,
             access,
         })
@@ -280,6 +282,21 @@ impl Region {
             timeout_ms: 0,
         };
         sys::ioctl(self.as_fd(), abi::SHM_WAKE_WORD, &mut record.to_bytes())
+    }
+
+    /// What this region writes into the words of locks that it has.
+    pub(crate) fn token(&self) -> u32 {
+        self.token
+    }
+
+    /// Has the kernel free the lock at an offset if this region has it when it is closed.
+    pub(crate) fn guard(&self, offset: u64) -> io::Result<()> {
+        let record = abi::Guard {
+            size: size(abi::Guard::SIZE),
+            reserved: 0,
+            offset,
+        };
+        sys::ioctl(self.as_fd(), abi::SHM_GUARD, &mut record.to_bytes())
     }
 
     /// Says anew who may use it. What is open stays so.
