@@ -23,5 +23,6 @@ extern "C" {
     pub(crate) fn bridge_shm_user() -> u32;
     pub(crate) fn bridge_shm_group() -> u32;
     pub(crate) fn bridge_shm_set_size(file: *mut bindings::file, bytes: u64);
+    pub(crate) fn bridge_shm_release_fault_lock(vmf: *mut bindings::vm_fault);
     pub(crate) fn bridge_shm_seal(vma: *mut bindings::vm_area_struct);
 }

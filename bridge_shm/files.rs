@@ -296,9 +296,6 @@ unsafe extern "C" fn mmap(file: *mut bindings::file, vma: *mut bindings::vm_area
     if given & bindings::VM_MAYSHARE as u64 == 0 || !is_in_it {
         return EINVAL.to_errno();
     }
-    if given & bindings::VM_EXEC as u64 != 0 {
-        return EACCES.to_errno();
-    }
     if let Err(error) = handle.check_again() {
         return error.to_errno();
     }
@@ -359,9 +356,52 @@ unsafe extern "C" fn fault(vmf: *mut bindings::vm_fault) -> bindings::vm_fault_t
     });
     match entered {
         Ok(result) => result,
-        // The instruction is run again, and comes here again, behind signals.
-        Err(Unusable::NotYet) => bindings::vm_fault_reason_VM_FAULT_NOPAGE,
-        Err(Unusable::Lost) => bindings::vm_fault_reason_VM_FAULT_SIGBUS,
+        // SAFETY: By this function's conditions.
+        Err(Unusable::NotYet) => unsafe { wait(vmf, &handle) },
+        Err(error) => failed(error),
+    }
+}
+
+/// Has a region that is touched be there, for the instruction that is run again then. The process can change its areas meanwhile, the
+/// first time that it waits for this page.
+///
+/// # Safety
+///
+/// The fault is one in an area of [`MEMORY`], whose file is that of the region. It must not be used any more where this
+/// returns `VM_FAULT_RETRY`.
+unsafe fn wait(vmf: *mut bindings::vm_fault, handle: &Handle) -> bindings::vm_fault_t {
+    // SAFETY: By this function's conditions.
+    let flags = unsafe { (*vmf).flags };
+    let may_let_go = flags & bindings::fault_flag_FAULT_FLAG_ALLOW_RETRY != 0
+        && flags
+            & (bindings::fault_flag_FAULT_FLAG_RETRY_NOWAIT
+                | bindings::fault_flag_FAULT_FLAG_TRIED)
+            == 0;
+    if !may_let_go {
+        return match handle.prepare() {
+            Ok(()) | Err(Unusable::NotYet) => bindings::vm_fault_reason_VM_FAULT_NOPAGE,
+            Err(error) => failed(error),
+        };
+    }
+    // SAFETY: The area's file lives as long as the area does, and after that by this reference.
+    let file = unsafe {
+        let area = (*vmf).__bindgen_anon_1.vma;
+        File::from_raw_file((*area).vm_file)
+    };
+    let file: ARef<File> = file.into();
+    // SAFETY: Linux lets go of it by itself only where this function does not say that it has.
+    unsafe { ffi::bridge_shm_release_fault_lock(vmf) };
+    // What has failed is told the next time, when it is found again.
+    let _ = handle.prepare();
+    drop(file);
+    bindings::vm_fault_reason_VM_FAULT_RETRY
+}
+
+fn failed(error: Unusable) -> bindings::vm_fault_t {
+    match error {
+        Unusable::NotYet => bindings::vm_fault_reason_VM_FAULT_NOPAGE,
+        Unusable::NoMemory => bindings::vm_fault_reason_VM_FAULT_OOM,
+        Unusable::Lost => bindings::vm_fault_reason_VM_FAULT_SIGBUS,
     }
 }
 

@@ -72,6 +72,8 @@ use kernel::uaccess::{
 
 /// One sleeps no longer than this without a look (SH-42).
 const LOOK_MS: u64 = 1000;
+/// Looks at an entry that the root is writing, a millisecond apart.
+const ENTRY_TRIES: u32 = 100;
 /// A lock is freed when the region can be used, for which one looks so often; a move is over long before.
 const FREE_TRIES: u32 = 1000;
 const FREE_PAUSE_MS: i64 = 10;
@@ -168,15 +170,19 @@ fn create(record: &abi::Region) -> Result<(Arc<Handle>, Access)> {
         },
         follow: Follow::Moves,
     };
-    let pages = Pages::new()?;
-    // Nobody else makes a region between the look at what there is and the new one (SH-20).
-    let _one = statics::creating();
+    statics::board(&core)?;
     let own = core.identity().vnode;
-    let has = Amount::of(Bridge::all(&core), own, user);
-    if !has.plus(spec.size).is_within(statics::limit()) && !caller::has_no_quota() {
+    let pages = Pages::new(own)?;
+    // SH-20: before, to spare the root, and after: several may be made at once.
+    let has = || Amount::of(Bridge::all(&core), own, user);
+    let is_free = caller::has_no_quota();
+    if !is_free && !has().plus(spec.size).is_within(statics::limit()) {
         return Err(EDQUOT);
     }
     let bridge = Bridge::create(&core, &spec, Some(pages.clone()))?;
+    if !is_free && !has().is_within(statics::limit()) {
+        return Err(EDQUOT);
+    }
     Handle::new(core, bridge, pages, key, access).map(|handle| (handle, access))
 }
 
@@ -188,15 +194,28 @@ fn open(record: &abi::Region) -> Result<(Arc<Handle>, Access)> {
     let core = Core::get()?;
     let access = access_of(record.access)?;
     let key = key_of(&core, record)?;
-    // Who may not is refused before the root is asked.
-    let entry = Bridge::all(&core).find(|entry| entry.key == key);
-    check(&entry.ok_or(ENOENT)?, access)?;
-    let pages = Pages::new()?;
+    statics::board(&core)?;
+    // Who may not is refused before the root is asked. One that cannot be read now is looked at once it is open.
+    if let Some(entry) = Bridge::all(&core).find(|entry| entry.key == key) {
+        check(&entry, access)?;
+    }
+    let pages = Pages::new(core.identity().vnode)?;
     let bridge = Bridge::open(&core, &key, access, Follow::Moves, Some(pages.clone()))?;
     let handle = Handle::new(core, bridge, pages, key, access)?;
     // It can be another one of the same name by now.
     handle.check_again()?;
     Ok((handle, access))
+}
+
+/// What is published of a region. The root may be writing it just now. Process context.
+fn entry_of(bridge: &Bridge) -> Result<Entry> {
+    let mut tries = 0..ENTRY_TRIES;
+    loop {
+        match bridge.entry() {
+            Err(EAGAIN) if tries.next().is_some() => fsleep(Delta::from_millis(1)),
+            result => return result,
+        }
+    }
 }
 
 /// Checks that the current process may use a region. EACCES.
@@ -224,6 +243,14 @@ impl Patience {
         };
         (left > 0).then(|| left.min(LOOK_MS) as u32)
     }
+
+    /// What a signal ends is begun again only where no time is said: it would begin again as well.
+    fn of_signal(&self, error: Error) -> Error {
+        match self.0 {
+            Some(_) if error == ERESTARTSYS => EINTR,
+            _ => error,
+        }
+    }
 }
 
 impl Handle {
@@ -237,7 +264,7 @@ impl Handle {
         let id = bridge.id();
         let region = Region::new(id.index).ok_or(EPROTO)?;
         let board = statics::board(&core)?;
-        let size = bridge.entry()?.range.size();
+        let size = entry_of(&bridge)?.range.size();
         let desk = DeskUse::new(id, key)?;
         let token = statics::token(core.own_life());
         Arc::pin_init(
@@ -276,7 +303,7 @@ impl Handle {
     }
 
     fn entry(&self) -> Result<Entry> {
-        self.bridge.entry()
+        entry_of(&self.bridge)
     }
 
     /// Hands out where a part of the region is, for as long as `what` takes; no byte of it lies outside of the region.
@@ -286,7 +313,7 @@ impl Handle {
         length: u64,
         what: impl FnOnce(u64) -> R,
     ) -> Result<R, Unusable> {
-        let found = self.pages.with(&self.bridge, |mapped| {
+        let found = self.pages.with(|mapped| {
             let range = mapped.range();
             let is_in_it = offset
                 .checked_add(length)
@@ -296,18 +323,31 @@ impl Handle {
         found.ok_or(Unusable::Lost)
     }
 
+    /// Has the region be there for [`Handle::with_place`]. See [`Pages::prepare`].
+    pub(crate) fn prepare(&self) -> Result<(), Unusable> {
+        self.pages.prepare(&self.bridge)
+    }
+
     /// The word at an offset.
     fn word(&self, offset: u64) -> Result<u32> {
         loop {
-            let found = self.pages.with(&self.bridge, |mapped| {
-                // Every offset fits that is one of a region.
-                mapped.load_acquire(offset as usize)
-            });
-            match found {
+            // Every offset fits that is one of a region.
+            match self
+                .pages
+                .with(|mapped| mapped.load_acquire(offset as usize))
+            {
                 Ok(value) => return Ok(value),
-                Err(Unusable::Lost) => return Err(EIO),
-                Err(Unusable::NotYet) => check_signals()?,
+                Err(_) => self.prepare_or_fail()?,
             }
+        }
+    }
+
+    fn prepare_or_fail(&self) -> Result {
+        match self.prepare() {
+            Ok(()) => Ok(()),
+            Err(Unusable::NotYet) => check_signals(),
+            Err(Unusable::NoMemory) => Err(ENOMEM),
+            Err(Unusable::Lost) => Err(EIO),
         }
     }
 
@@ -332,7 +372,9 @@ impl Handle {
             }
             self.check_deaths()?;
             let slice = patience.slice().ok_or(ETIMEDOUT)?;
-            self.desk.wait(&mut guard, slice)?;
+            self.desk
+                .wait(&mut guard, slice)
+                .map_err(|error| patience.of_signal(error))?;
         }
     }
 
@@ -379,7 +421,11 @@ impl Handle {
             }
         };
         self.desk.leave(&woken);
-        result
+        // A wake that has met this one is not to be lost to the others.
+        if woken.is_so() {
+            return Ok(());
+        }
+        result.map_err(|error| patience.of_signal(error))
     }
 
     fn wake_word(&self, record: &abi::Word) -> Result {
@@ -416,14 +462,16 @@ impl Handle {
         for offset in self.guarded.lock().iter() {
             let mut tries = 0..FREE_TRIES;
             let freed = loop {
-                let freed = self.pages.with(&self.bridge, |mapped| {
-                    lock::free(mapped, *offset, self.token)
-                });
+                let freed = self
+                    .pages
+                    .with(|mapped| lock::free(mapped, *offset, self.token));
                 match freed {
                     Ok(freed) => break freed,
                     // It is being moved. A signal does not end this.
-                    Err(Unusable::NotYet) if tries.next().is_some() => {
-                        fsleep(Delta::from_millis(FREE_PAUSE_MS));
+                    Err(_) if tries.next().is_some() => {
+                        if self.prepare().is_err() {
+                            fsleep(Delta::from_millis(FREE_PAUSE_MS));
+                        }
                     }
                     Err(_) => break false,
                 }
@@ -469,7 +517,7 @@ impl Handle {
             deaths: self.desk.deaths(),
             moves: entry.place,
             own_vnode: self.core.identity().vnode.number(),
-            users: entry.users,
+            users: statics::living(entry.users),
             name: record::set_text(shm::program_name(&self.key.name).unwrap_or("")),
             token: self.token.word(),
             reserved: 0,

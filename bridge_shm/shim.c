@@ -32,3 +32,9 @@ void bridge_shm_seal(struct vm_area_struct *vma)
 	vm_flags_mod(vma, VM_IO | VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP,
 		     VM_MAYEXEC);
 }
+
+/* Lets go of what a fault holds, for one that waits; it has to say so. */
+void bridge_shm_release_fault_lock(struct vm_fault *vmf)
+{
+	release_fault_lock(vmf);
+}

@@ -2,7 +2,7 @@
 
 //! What functions need that are called without being told of whom: by system calls, portals and views.
 //!
-//! Lock order: `CREATING`; then `BOARD` and `DESKS`, mutexes, each a leaf but for the request with which the board is opened.
+//! Locks: `BOARD` and `DESKS`, mutexes, each a leaf but for the request with which the board is opened.
 
 use crate::board::Board;
 use crate::desk::Desk;
@@ -30,6 +30,7 @@ use adeos_proto::shm::quota::Amount;
 use core::ops::Deref;
 use kernel::prelude::*;
 use kernel::sync::atomic::{
+    Acquire,
     Atomic,
     Full, //
 };
@@ -44,11 +45,6 @@ struct Open {
 
 kernel::sync::global_lock! {
     // SAFETY: `init` is called in the module's initialisation, before any other use.
-    unsafe(uninit) static CREATING: Mutex<()> = ();
-}
-
-kernel::sync::global_lock! {
-    // SAFETY: `init` is called in the module's initialisation, before any other use.
     unsafe(uninit) static BOARD: Mutex<Option<Arc<Board>>> = None;
 }
 
@@ -59,6 +55,9 @@ kernel::sync::global_lock! {
 
 /// The life in which each vnode was seen last; 0 for none.
 static LIVES: [Atomic<u32>; MAX_VNODES] = [const { Atomic::new(0) }; MAX_VNODES];
+
+/// The last life of each vnode that has ended; 0 for none.
+static ENDED: [Atomic<u32>; MAX_VNODES] = [const { Atomic::new(0) }; MAX_VNODES];
 
 /// Files that were opened so far.
 static FILES: Atomic<u32> = Atomic::new(0);
@@ -78,15 +77,9 @@ pub(crate) fn token(life: Life) -> Token {
 pub(crate) fn init() {
     // SAFETY: Called once, from the module's initialisation.
     unsafe {
-        CREATING.init();
         BOARD.init();
         DESKS.init();
     }
-}
-
-/// Keeps others of this kernel from making regions, until it is dropped.
-pub(crate) fn creating() -> impl Sized {
-    CREATING.lock()
 }
 
 /// What a user may have.
@@ -201,10 +194,23 @@ fn died(view: &View) -> Vnodes {
         let now = view.life(vnode).map_or(0, |life| life.generation.0);
         let before = seen.xchg(now, Full);
         if before != 0 && before != now {
+            if let Some(ended) = ENDED.get(vnode.index()) {
+                ended.xchg(before, Full);
+            }
             dead = dead.with(vnode);
         }
     }
     dead
+}
+
+/// Users of a region without those whose end this kernel has been told, which is not after the registry shows it.
+pub(crate) fn living(mut users: [u32; MAX_VNODES]) -> [u32; MAX_VNODES] {
+    for (life, ended) in users.iter_mut().zip(&ENDED) {
+        if *life <= ended.load(Acquire) {
+            *life = 0;
+        }
+    }
+    users
 }
 
 /// Whether one of these vnodes may use a region. One of which nothing is known is everybody's.
@@ -212,7 +218,15 @@ fn is_concerned(core: &Core, open: &Open, dead: Vnodes) -> bool {
     let entry = Bridge::published(core, &open.key);
     let entry = entry.filter(|entry| entry.id == open.desk.id());
     entry.is_none_or(|entry| {
-        let users = entry.rights.readers.with(entry.owner.vnode);
-        !users.among(dead).is_empty()
+        let uses = |vnode: VnodeId| {
+            entry
+                .users
+                .get(vnode.index())
+                .is_some_and(|life| *life != 0)
+        };
+        let users = VnodeId::all().filter(|vnode| uses(*vnode));
+        let users = users.fold(Vnodes::NONE, Vnodes::with);
+        let may = entry.rights.readers.with(entry.owner.vnode);
+        !may.and(users).among(dead).is_empty()
     })
 }

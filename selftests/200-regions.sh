@@ -138,12 +138,39 @@ waits() {
     check 'and one more' s root notify 1
     is_later '1 status 0' 'the read that follows had one to take'
     is "$(s one read 1)" 1 'and this one too'
+    # One who looks once a second, for nobody tells it, would take more than a second for each.
+    s one pong 1 "$(s root notices 1)" 40 >/tmp/pong 2>&1 &
+    pong=$!
+    within "$(s root ping 1 40)" 0 $((10000 * slow)) 'SH-41: 40 notices are answered at once (ms)'
+    wait $pong
+    is "$(cat /tmp/pong)" '' 'each once'
+    check 'a notice by writing' s root write 1
+    isnt "$(s root read_now 1)" '' 'is read without sleeping'
+    refuses 'temporarily unavailable' 'SH-5: without one that fails' s root read_now 1
+    s one read_now 1 >/tmp/said
+    check 'a word that two count up in turn' s root store 1 12288 0
+    s one pong_word 1 12288 40 >/tmp/pong 2>&1 &
+    pong=$!
+    within "$(s root ping_word 1 12288 40)" 0 $((10000 * slow)) 'SH-41: they wake each other at once (ms)'
+    wait $pong
+    is "$(cat /tmp/pong) $(s root load 1 12288)" ' 80' 'each time'
     check 'a word' s root store 1 4096 5
     refuses 'temporarily unavailable' 'a word of another value does not sleep' s one wait_word 1 4096 6 20000
     later one wait_word 1 4096 5 20000
     check 'the word changes' s root store 1 4096 6
     check 'who sleeps on it is woken' s root wake_word 1 4096 1
-    is_later 'status 0' 'and says so'
+    wait $later
+    # It may have looked by itself in between.
+    check 'and says so' grep -qE 'status 0|temporarily unavailable' /tmp/later
+    later one wait_word 1 4096 6 3000
+    first=$later
+    mv /tmp/later /tmp/first
+    later one wait_word 1 4096 6 3000
+    check 'of two that sleep' s one wake_word 1 4096 1
+    wait $first
+    wait $later
+    is "$(xargs </tmp/first)" 'status 0' 'SH-44: the older one is woken'
+    check 'and the other one is not' grep 'timed out' /tmp/later
     later one wait_word 1 4096 6 20000
     check 'another program of the same vnode wakes as well' s one wake_word 1 4096 1
     is_later 'status 0' 'without a portal'
@@ -152,9 +179,17 @@ waits() {
     refuses 'Invalid argument' 'nor one behind the end' s one wait_word 1 $((2 * granule)) 0 100
 }
 
+# What can be mapped, and how.
+mappings() {
+    is "$(shmtest mapping queue 2>&1)" 13 'SH-30: no more than is allowed can be mapped'
+    is "$(on one shmtest mapping queue 2>&1)" 13 'nor in a vnode'
+}
+
 # Locks of the library: word 8192 is one, what it protects is at 8196.
 locks() {
     turns=$((2000 / slow))
+    check 'a lock that nobody has' s root store 1 8192 0
+    check 'and a number' s root store 1 8196 0
     adders=
     for name in root one two; do
         s $name add 1 8192 8196 $turns >/tmp/add.$name &
@@ -340,6 +375,7 @@ ends() {
 before=$(view)
 begins
 regions
+mappings
 waits
 locks
 rights

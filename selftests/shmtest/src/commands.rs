@@ -5,6 +5,7 @@
 use anyhow::{anyhow, bail, ensure, Context, Result};
 use bridge::{Access, Lock, Memory, Name, Options, Region, Vnodes};
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
+use rustix::fs::OFlags;
 use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::Ordering;
@@ -167,6 +168,28 @@ impl Open {
             ("wait_word", [offset, value, ms]) => {
                 region.wait_word(number(offset)?, number(value)?, time(ms)?)?;
             }
+            // The one answers each notice of the other with one.
+            ("ping", [rounds]) => return Ok(ping(region, number(rounds)?)?.to_string()),
+            ("pong", [seen, rounds]) => pong(region, number(seen)?, number(rounds)?)?,
+            // The same by a word, which counts up.
+            ("ping_word", [offset, rounds]) => {
+                let word = number(offset)?;
+                return Ok(turns(region, &*self.memory()?, word, 0, number(rounds)?)?.to_string());
+            }
+            ("pong_word", [offset, rounds]) => {
+                let word = number(offset)?;
+                turns(region, &*self.memory()?, word, 1, number(rounds)?)?;
+            }
+            ("write", []) => {
+                rustix::io::write(region, &1u64.to_ne_bytes())?;
+            }
+            ("read_now", []) => {
+                let flags = rustix::fs::fcntl_getfl(region)?;
+                rustix::fs::fcntl_setfl(region, flags | OFlags::NONBLOCK)?;
+                let read = rustix::io::read(region, &mut [0; 8]);
+                rustix::fs::fcntl_setfl(region, flags)?;
+                return Ok(read?.to_string());
+            }
             ("hold", [offset, ms]) => {
                 let memory = self.memory()?;
                 let lock = Lock::new(region, &memory, number(offset)?)?;
@@ -200,6 +223,54 @@ impl Open {
         }
         Ok(String::new())
     }
+}
+
+/// Gives a notice, and waits for the answer, so many times; how many ms it took.
+fn ping(region: &Region, rounds: u64) -> Result<u128> {
+    let begun = Instant::now();
+    let mut seen = region.stat()?.notices;
+    for _ in 0..rounds {
+        region.notify()?;
+        seen = told(region, seen + 1)?;
+    }
+    Ok(begun.elapsed().as_millis())
+}
+
+/// The other one, which begins when `seen` notices are there.
+fn pong(region: &Region, mut seen: u64, rounds: u64) -> Result<()> {
+    for _ in 0..rounds {
+        seen = told(region, seen)? + 1;
+        region.notify()?;
+    }
+    Ok(())
+}
+
+/// Waits for the notice after `seen`.
+fn told(region: &Region, seen: u64) -> Result<u64> {
+    let now = region.wait(seen, Some(Duration::from_secs(20)))?;
+    ensure!(now == seen + 1, "{now} notices after {seen}");
+    Ok(now)
+}
+
+/// Counts a word up each time that it is this one's turn: that of 0 when it is even. How many ms it took.
+fn turns(region: &Region, memory: &Memory, offset: u64, turn: u32, rounds: u32) -> Result<u128> {
+    let begun = Instant::now();
+    let word = memory.word(usize::try_from(offset)?)?;
+    for _ in 0..rounds {
+        loop {
+            let seen = word.load(Ordering::SeqCst);
+            if seen % 2 == turn {
+                break;
+            }
+            match region.wait_word(offset, seen, Some(Duration::from_secs(20))) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => result?,
+            }
+        }
+        word.fetch_add(1, Ordering::SeqCst);
+        region.wake_word(offset, 1)?;
+    }
+    Ok(begun.elapsed().as_millis())
 }
 
 /// Writes all of a region, and looks at all that it has written, for some time; how often.

@@ -5,6 +5,7 @@
 
 mod callers;
 mod commands;
+mod mapping;
 
 use anyhow::{bail, Context, Result};
 use clap::{Parser, Subcommand};
@@ -52,6 +53,11 @@ enum Command {
         name: String,
         /// How often
         count: u32,
+    },
+    /// Tries to map more of a region than it may; how many tries were refused, or were as they are to be
+    Mapping {
+        /// The region, which it may write
+        name: String,
     },
     /// Tries a region: r, w it can be opened so; m, n what is open so can be mapped; x, z it can be mapped to write
     Try {
@@ -103,6 +109,10 @@ fn main() -> Result<()> {
         Command::Ask { socket, words } => ask(&socket, &words),
         Command::Callers { name, mode, vnode } => {
             println!("{}", callers::check(&name, &mode, &vnode)?);
+            Ok(())
+        }
+        Command::Mapping { name } => {
+            println!("{}", mapping::check(&name)?);
             Ok(())
         }
         Command::Rounds { name, count } => commands::rounds(&name, count),
