@@ -216,6 +216,69 @@ locks() {
     is "$(s root hold 1 8192 0)" had 'SH-63: the next one is not'
 }
 
+# Channels of the library, in a region of zeros.
+channels() {
+    check 'a region for channels' s root create 20 channels $granule 600 $all $all
+    for name in one two; do
+        check "$name has it" s $name open 20 channels w
+    done
+    for name in root one two; do
+        check "and maps it ($name)" s $name map 20
+    done
+    refuses 'no channel' 'there is none yet' s one queue_receive 20 0
+    check 'a queue is made' s root queue 20 0 8 100
+    messages=$((500 / slow))
+    s root queue_receive 20 0 >/tmp/came.root 2>&1 &
+    receiving=$!
+    s two queue_receive 20 0 >/tmp/came.two 2>&1 &
+    receiving="$receiving $!"
+    sending=
+    for name in root one two; do
+        s $name queue_send 20 0 "$(field_number $name)" $messages >/tmp/sent.$name 2>&1 &
+        sending="$sending $!"
+    done
+    # shellcheck disable=SC2086 # These are numbers of processes.
+    wait $sending
+    is "$(cat /tmp/sent.* | xargs)" '' 'three send'
+    check 'and end the two that receive' s root queue_end 20 0 2
+    # shellcheck disable=SC2086 # As above.
+    wait $receiving
+    is $(($(cat /tmp/came.root) + $(cat /tmp/came.two))) $((3 * messages)) 'each message came once, whole and in order'
+    check 'a pipe is made' s root pipe 20 65536 4 1000
+    s one pipe_receive 20 65536 1000 $messages >/tmp/came.one 2>&1 &
+    receiving=$!
+    check 'two sends' s two pipe_send 20 65536 1000 $messages
+    wait $receiving
+    is "$(cat /tmp/came.one)" $messages 'one has each message, whole and in order'
+    on one sh -c 'shmtest serve /tmp/third >/dev/null 2>&1 </dev/null & echo $! >/tmp/third.pid'
+    check 'another program of one' eventually 5 on one sh -c \
+        'shmtest ask /tmp/third open 20 channels w && shmtest ask /tmp/third map 20'
+    # Nobody receives: it waits for room.
+    on one shmtest ask /tmp/third pipe_send 20 65536 1000 100 >/tmp/sent.one 2>&1 &
+    sending=$!
+    check 'sends' eventually 5 pipe_is_full
+    refuses 'has this end' 'nobody else can send then' s two pipe_send 20 65536 1000 1
+    on one sh -c 'kill -9 "$(cat /tmp/third.pid)"'
+    wait $sending
+    is "$(s two pipe_receive 20 65536 1000 100)" died 'who receives has what it sent, and is told of its end'
+    for name in root one two; do
+        check "$name lets go" s $name close 20
+    done
+}
+
+# field_number NAME: the number of a vnode.
+field_number() {
+    if [ "$1" = root ]; then
+        echo 0
+    else
+        field "$1" id
+    fi
+}
+
+pipe_is_full() {
+    [ "$(s root load 20 $((65536 + 64)))" -ge $((messages + 4)) ]
+}
+
 lock_is_had() {
     [ "$(s root load 1 8192)" != 0 ]
 }
@@ -382,6 +445,7 @@ regions
 mappings
 waits
 locks
+channels
 rights
 quota
 moves

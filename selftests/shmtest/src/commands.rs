@@ -2,8 +2,9 @@
 
 //! What the server can do. A region is known by the number that the caller gives it.
 
+use crate::channels;
 use anyhow::{anyhow, bail, ensure, Context, Result};
-use bridge::{Access, Lock, Memory, Name, Options, Region, Vnodes};
+use bridge::{pipe, Access, Lock, Memory, Name, Options, Queue, Region, Shape, Vnodes};
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::fs::OFlags;
 use std::collections::HashMap;
@@ -213,6 +214,45 @@ impl Open {
                     // Two at once would lose some of it.
                     word.store(word.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
                 }
+            }
+            ("queue", [offset, slots, bytes]) => {
+                let shape = Shape {
+                    slots: number(slots)?,
+                    bytes: number(bytes)?,
+                };
+                Queue::create(region, &*self.memory()?, number(offset)?, shape)?;
+            }
+            ("queue_send", [offset, sender, count]) => {
+                let (sender, count) = (number(sender)?, number(count)?);
+                channels::queue_send(region, &*self.memory()?, number(offset)?, sender, count)?;
+            }
+            ("queue_end", [offset, count]) => {
+                channels::queue_end(region, &*self.memory()?, number(offset)?, number(count)?)?;
+            }
+            ("queue_receive", [offset]) => {
+                let came = channels::queue_receive(region, &*self.memory()?, number(offset)?)?;
+                return Ok(came.to_string());
+            }
+            ("pipe", [offset, slots, bytes]) => {
+                let shape = Shape {
+                    slots: number(slots)?,
+                    bytes: number(bytes)?,
+                };
+                pipe::create(&*self.memory()?, number(offset)?, shape)?;
+            }
+            ("pipe_send", [offset, bytes, count]) => {
+                let (bytes, count) = (number(bytes)?, number(count)?);
+                channels::pipe_send(region, &*self.memory()?, number(offset)?, bytes, count)?;
+            }
+            ("pipe_receive", [offset, bytes, count]) => {
+                let (bytes, count) = (number(bytes)?, number(count)?);
+                return channels::pipe_receive(
+                    region,
+                    &*self.memory()?,
+                    number(offset)?,
+                    bytes,
+                    count,
+                );
             }
             ("wake_word", [offset, count]) => region.wake_word(number(offset)?, number(count)?)?,
             ("protect", [user, group, mode, readers, writers]) => {

@@ -4,6 +4,7 @@
 //! its own, and `ask` gives it one, prints the answer, and fails if that is an error.
 
 mod callers;
+mod channels;
 mod commands;
 mod mapping;
 

@@ -25,9 +25,14 @@
 
 mod lock;
 mod memory;
+pub mod pipe;
+mod queue;
 mod region;
+mod slots;
 mod sys;
 
 pub use lock::{Condition, Held, Lock};
 pub use memory::Memory;
+pub use queue::Queue;
 pub use region::{Access, Name, Options, Region, Stat, Vnodes};
+pub use slots::Shape;

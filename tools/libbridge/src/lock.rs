@@ -58,7 +58,7 @@ impl Place for Mapped<'_> {
 }
 
 /// What ends a wait without telling anything: the word is looked at again.
-fn goes_on(result: io::Result<()>) -> io::Result<()> {
+pub(crate) fn goes_on(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error)
             if matches!(

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A channel for one sender and one receiver, without a lock.
+
+use std::io;
+use std::sync::atomic::{fence, Ordering};
+use std::time::{Duration, Instant};
+
+use adeos_proto::shm::lock::{is_alive, DIED, HOLDER};
+
+use crate::lock::{self, Mapped};
+use crate::memory::Memory;
+use crate::region::Region;
+use crate::slots::{at, Shape, Slots};
+
+/// How long one sleeps before one looks whether the other end is there.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Makes a channel for one sender and one receiver at an offset, a multiple of 64, where [`Shape::size`] bytes are zeros.
+pub fn create(memory: &Memory, offset: u64, shape: Shape) -> io::Result<()> {
+    Slots::create(memory, offset, shape).map(drop)
+}
+
+/// Words of the two ends: who it is, and whether it sleeps.
+struct Words {
+    end: u64,
+    asleep: u64,
+}
+
+const SENDER: Words = Words {
+    end: at::SENDER,
+    asleep: at::NOT_FULL,
+};
+const RECEIVER: Words = Words {
+    end: at::RECEIVER,
+    asleep: at::NOT_EMPTY,
+};
+
+/// What both ends have.
+struct End<'a> {
+    slots: Slots<'a>,
+    place: Mapped<'a>,
+    own: Words,
+    other: Words,
+}
+
+impl<'a> End<'a> {
+    /// Takes an end, which nobody else has.
+    fn take(
+        region: &'a Region,
+        memory: &'a Memory,
+        offset: u64,
+        own: Words,
+        other: Words,
+    ) -> io::Result<Self> {
+        let slots = Slots::open(memory, offset)?;
+        let place = Mapped { region, memory };
+        let at = slots.offset(own.end);
+        region.guard(at)?;
+        if lock::take(&place, at, Some(Duration::ZERO))?.is_none() {
+            return Err(io::Error::new(
+                io::ErrorKind::ResourceBusy,
+                "somebody has this end",
+            ));
+        }
+        Ok(Self {
+            slots,
+            place,
+            own,
+            other,
+        })
+    }
+
+    /// Messages sent, and received.
+    fn numbers(&self) -> io::Result<(u64, u64)> {
+        let sent = self.slots.number(at::SENT)?.load(Ordering::Acquire);
+        let received = self.slots.number(at::RECEIVED)?.load(Ordering::Acquire);
+        self.slots.waiting(sent, received)?;
+        Ok((sent, received))
+    }
+
+    /// Waits until the number of messages is one that will do: the two numbers.
+    fn wait(
+        &self,
+        timeout: Option<Duration>,
+        will_do: impl Fn(u64) -> bool,
+    ) -> io::Result<(u64, u64)> {
+        let begun = Instant::now();
+        let asleep = self.slots.word(self.own.asleep)?;
+        loop {
+            let (sent, received) = self.numbers()?;
+            if will_do(sent.wrapping_sub(received)) {
+                return Ok((sent, received));
+            }
+            let left = timeout.map_or(LOOK, |timeout| timeout.saturating_sub(begun.elapsed()));
+            if left.is_zero() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            asleep.store(1, Ordering::Relaxed);
+            // Who changes a number behind this sees it; what was changed before is seen here.
+            fence(Ordering::SeqCst);
+            let (sent, received) = self.numbers()?;
+            if !will_do(sent.wrapping_sub(received)) {
+                let at = self.slots.offset(self.own.asleep);
+                lock::goes_on(self.place.region.wait_word(at, 1, Some(left.min(LOOK))))?;
+                self.check_other(&will_do)?;
+            }
+            asleep.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// [`BrokenPipe`](io::ErrorKind::BrokenPipe) when the other end has died, and has left nothing to be done.
+    fn check_other(&self, will_do: impl Fn(u64) -> bool) -> io::Result<()> {
+        let other = self.slots.word(self.other.end)?.load(Ordering::Acquire);
+        let has_died = match other & HOLDER {
+            0 => other & DIED != 0,
+            _ => !is_alive(other, &self.place.region.stat()?.users),
+        };
+        // What it did before counts.
+        let (sent, received) = self.numbers()?;
+        if has_died && !will_do(sent.wrapping_sub(received)) {
+            return Err(io::Error::new(
+                io::ErrorKind::BrokenPipe,
+                "the other end has died",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Changes one of the numbers, and wakes the other end if it sleeps.
+    fn publish(&self, of: u64, number: u64) -> io::Result<()> {
+        self.slots.number(of)?.store(number, Ordering::Release);
+        fence(Ordering::SeqCst);
+        let asleep = self.slots.word(self.other.asleep)?;
+        if asleep.load(Ordering::Relaxed) != 0 {
+            asleep.store(0, Ordering::Relaxed);
+            self.place
+                .region
+                .wake_word(self.slots.offset(self.other.asleep), 1)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        // The word is there, and nobody sleeps on it.
+        let _ = lock::free(&self.place, self.slots.offset(self.own.end), false);
+    }
+}
+
+/// The end that sends. Another one can have it when this is dropped.
+pub struct Sender<'a>(End<'a>);
+
+impl<'a> Sender<'a> {
+    /// Takes the sending end of the channel at an offset. [`NotFound`](io::ErrorKind::NotFound) there is no channel (yet),
+    /// [`ResourceBusy`](io::ErrorKind::ResourceBusy) somebody has it.
+    pub fn new(region: &'a Region, memory: &'a Memory, offset: u64) -> io::Result<Self> {
+        End::take(region, memory, offset, SENDER, RECEIVER).map(Self)
+    }
+
+    /// Sends a message; waits while there is no room. [`TimedOut`](io::ErrorKind::TimedOut),
+    /// [`BrokenPipe`](io::ErrorKind::BrokenPipe) there is none, and the receiver has died, [`InvalidInput`](io::ErrorKind::InvalidInput) it is
+    /// larger than the channel's messages.
+    pub fn send(&mut self, message: &[u8], timeout: Option<Duration>) -> io::Result<()> {
+        let slots = u64::from(self.0.slots.shape().slots);
+        let (sent, _) = self.0.wait(timeout, |waiting| waiting < slots)?;
+        self.0.slots.put(sent, message)?;
+        self.0.publish(at::SENT, sent.wrapping_add(1))
+    }
+}
+
+/// The end that receives. Another one can have it when this is dropped.
+pub struct Receiver<'a>(End<'a>);
+
+impl<'a> Receiver<'a> {
+    /// Takes the receiving end of the channel at an offset; errors as [`Sender::new`] has them.
+    pub fn new(region: &'a Region, memory: &'a Memory, offset: u64) -> io::Result<Self> {
+        End::take(region, memory, offset, RECEIVER, SENDER).map(Self)
+    }
+
+    /// Takes a message; waits while there is none. [`TimedOut`](io::ErrorKind::TimedOut),
+    /// [`BrokenPipe`](io::ErrorKind::BrokenPipe) there is none, and the sender has died.
+    pub fn receive(&mut self, timeout: Option<Duration>) -> io::Result<Vec<u8>> {
+        let (_, received) = self.0.wait(timeout, |waiting| waiting > 0)?;
+        let message = self.0.slots.get(received)?;
+        self.0.publish(at::RECEIVED, received.wrapping_add(1))?;
+        Ok(message)
+    }
+}
