@@ -52,14 +52,15 @@ struct BridgeShm {
     _device: Pin<KBox<Device>>,
     _subscription: Subscription,
     _portal: Portal,
-    _board: CloseBoard,
+    _kept: Forget,
 }
 
-/// Lets go of the board when all else is gone.
-struct CloseBoard;
+/// Lets go of regions and of the board when all else is gone.
+struct Forget;
 
-impl Drop for CloseBoard {
+impl Drop for Forget {
     fn drop(&mut self) {
+        statics::forget_all();
         statics::close_board();
     }
 }
@@ -68,7 +69,7 @@ impl kernel::Module for BridgeShm {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         statics::init();
         let core = Core::get()?;
-        let board = CloseBoard;
+        let kept = Forget;
         if core.identity().is_root() {
             statics::board(&core)?;
         }
@@ -81,7 +82,7 @@ impl kernel::Module for BridgeShm {
             _device: device,
             _subscription: subscription,
             _portal: portal,
-            _board: board,
+            _kept: kept,
         })
     }
 }

@@ -21,6 +21,7 @@ use adeos_core::bridge::{
     Bridge,
     Entry,
     Follow,
+    Id,
     Key,
     Rights,
     Scope,
@@ -57,6 +58,7 @@ use kernel::sync::atomic::{
 use kernel::sync::poll::PollTable;
 use kernel::sync::{
     Arc,
+    ArcBorrow,
     Mutex, //
 };
 use kernel::time::delay::fsleep;
@@ -457,6 +459,24 @@ impl Handle {
         Ok(guarded.push(record.offset, GFP_KERNEL)?)
     }
 
+    /// SH-22.
+    fn keep(self: ArcBorrow<'_, Self>, arg: usize) -> Result {
+        let record = abi::Keep::from_bytes(&user::read_record(arg)?);
+        if !caller::may_administer() {
+            return Err(EPERM);
+        }
+        match record.keep {
+            0 => statics::forget(self.bridge.id()),
+            1 => statics::keep(self.into()),
+            _ => Err(EINVAL),
+        }
+    }
+
+    /// Which bridge it is.
+    pub(crate) fn id(&self) -> Id {
+        self.bridge.id()
+    }
+
     /// Frees the locks that the file has, and wakes who waits for them.
     fn free_locks(&self) {
         for offset in self.guarded.lock().iter() {
@@ -552,7 +572,12 @@ impl Handle {
     }
 
     /// Does what is asked of the region's file. Process context.
-    pub(crate) fn ioctl(&self, is_nonblocking: bool, cmd: u32, arg: usize) -> Result<isize> {
+    pub(crate) fn ioctl(
+        self: ArcBorrow<'_, Self>,
+        is_nonblocking: bool,
+        cmd: u32,
+        arg: usize,
+    ) -> Result<isize> {
         match cmd {
             abi::SHM_STAT => self.stat(arg)?,
             abi::SHM_PROTECT => self.protect(arg)?,
@@ -580,6 +605,7 @@ impl Handle {
                 self.wake_word(&record)?;
             }
             abi::SHM_GUARD => self.guard(arg)?,
+            abi::SHM_KEEP => self.keep(arg)?,
             _ => return Err(ENOTTY),
         }
         Ok(0)

@@ -2,10 +2,11 @@
 
 //! What functions need that are called without being told of whom: by system calls, portals and views.
 //!
-//! Locks: `BOARD` and `DESKS`, mutexes, each a leaf but for the request with which the board is opened.
+//! Locks: `KEPT`, `BOARD` and `DESKS`, mutexes, each a leaf but for the request with which the board is opened.
 
 use crate::board::Board;
 use crate::desk::Desk;
+use crate::handle::Handle;
 use adeos_core::bridge::{
     Bridge,
     Id,
@@ -53,6 +54,11 @@ kernel::sync::global_lock! {
     unsafe(uninit) static DESKS: Mutex<KVec<Open>> = KVec::new();
 }
 
+kernel::sync::global_lock! {
+    // SAFETY: `init` is called in the module's initialisation, before any other use.
+    unsafe(uninit) static KEPT: Mutex<KVec<Arc<Handle>>> = KVec::new();
+}
+
 /// The life in which each vnode was seen last; 0 for none.
 static LIVES: [Atomic<u32>; MAX_VNODES] = [const { Atomic::new(0) }; MAX_VNODES];
 
@@ -79,6 +85,7 @@ pub(crate) fn init() {
     unsafe {
         BOARD.init();
         DESKS.init();
+        KEPT.init();
     }
 }
 
@@ -97,6 +104,34 @@ pub(crate) fn board(core: &Arc<Core>) -> Result<Arc<Board>> {
         *board = Some(Board::open(core)?);
     }
     board.clone().ok_or(ENOTCONN)
+}
+
+/// Keeps a region until it is forgotten, or the module goes. Process context. ENOMEM.
+pub(crate) fn keep(handle: Arc<Handle>) -> Result {
+    let mut kept = KEPT.lock();
+    if kept.iter().any(|other| other.id() == handle.id()) {
+        return Ok(());
+    }
+    Ok(kept.push(handle, GFP_KERNEL)?)
+}
+
+/// Keeps a region no more. Process context; waits for the root. ENOENT it is not kept.
+pub(crate) fn forget(id: Id) -> Result {
+    let mut kept = KEPT.lock();
+    let at = kept
+        .iter()
+        .position(|handle| handle.id() == id)
+        .ok_or(ENOENT)?;
+    let handle = kept.remove(at);
+    drop(kept);
+    drop(handle);
+    Ok(())
+}
+
+/// Keeps nothing any more. Process context; waits for the root.
+pub(crate) fn forget_all() {
+    let kept = core::mem::replace(&mut *KEPT.lock(), KVec::new());
+    drop(kept);
 }
 
 /// Lets go of the board. Process context; waits for the root.

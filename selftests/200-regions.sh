@@ -388,6 +388,27 @@ moves() {
     check 'and what filled the pool' s root close 100
 }
 
+kept() {
+    check 'an administrator makes a region' vnode bridge create standing --size 2M --mode 640 --user 1000 --group 2000 --vnodes one
+    is "$(vnode bridge list | awk '$2 == "shm.standing" { print $4, $7 }')" '2M root' 'which is there though nobody uses it'
+    is "$(shmtest callers standing 640 w)" 5 'SH-22: for those that it was made for'
+    is "$(on one shmtest callers standing 640 w)" 5 'in the vnode that may'
+    is "$(on two shmtest callers standing 640 none)" 5 'and in no other'
+    refuses 'a region .standing. already' 'there is one of a name' vnode bridge create standing --size 2M
+    refuses 'multiple of 2M' 'a size that makes no sense' vnode bridge create more --size 1M
+    refuses 'no region has' 'nor a mode' vnode bridge create more --size 2M --mode 755
+    refuses 'no vnode .nobody.' 'nor a vnode' vnode bridge create more --size 2M --vnodes nobody
+    refuses 'no region can be called' 'nor a name' vnode bridge create a+b --size 2M
+    refuses 'no region .nothing.' 'what is not there is not removed' vnode bridge remove nothing
+    refuses 'not kept here' 'nor what a program has made' vnode bridge remove queue
+    check 'a program uses it' s one open 30 standing w
+    check 'it is removed' vnode bridge remove standing
+    check 'and is there while it is used' s one map 30
+    check 'the program lets go' s one close 30
+    check 'then it is gone' eventually 5 bridge_is_gone standing
+    check 'one more is kept' vnode bridge create staying --size 4M
+}
+
 deaths() {
     check 'one makes a region' s one create 6 heir $granule 600 $all $all
     check 'the root uses it' s root open 6 heir w
@@ -419,6 +440,8 @@ ends() {
     check 'the dead one is taken back' vnode kill one
     check 'the program of two ends' end_serving two
     check 'and that of the root' end_serving root
+    check 'the kept one stays' vnode bridge show shm.staying
+    check 'until it is removed' vnode bridge remove staying
     check 'SH-3: with them all regions' eventually 10 bridge_is_gone '[^ ][^ ]*'
     check "rounds to warm up" shmtest rounds round 20
     slab=$(kilobytes Slab)
@@ -448,6 +471,7 @@ locks
 channels
 rights
 quota
+kept
 moves
 deaths
 ends

@@ -35,6 +35,10 @@ pub const SHM_WAKE_WORD: u32 = read_write(71, Word::SIZE);
 /// EBADF the file is open for reading, EINVAL there is no such word, ENOSPC there are [`MAX_GUARDS`] already.
 pub const SHM_GUARD: u32 = read_write(72, Guard::SIZE);
 
+/// Keeps the region when all files are closed, or does so no more: [`Keep`]. Both are for administrators of this vnode (EPERM). It is kept until
+/// the module is unloaded. ENOENT it is not kept here.
+pub const SHM_KEEP: u32 = read_write(73, Keep::SIZE);
+
 /// Locks that one file can have guarded.
 pub const MAX_GUARDS: usize = 64;
 
@@ -174,5 +178,15 @@ record! {
         reserved: u32,
         /// Where its word lies in the region: a multiple of 4.
         offset: u64,
+    }
+}
+
+record! {
+    /// Whether a region is kept.
+    pub struct Keep: 8 {
+        /// Bytes of this record.
+        size: u32,
+        /// 1 to keep it, 0 to do so no more.
+        keep: u32,
     }
 }

@@ -23,6 +23,7 @@
 //! # }
 //! ```
 
+mod c;
 mod lock;
 mod memory;
 pub mod pipe;

@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use adeos_proto::abi::shm as abi;
@@ -166,7 +166,7 @@ impl Region {
             writers: options.writers.0.into(),
             ..named(name.into(), Access::Write)?
         };
-        Self::bind(abi::SHM_CREATE, &record, Access::Write)
+        Self::bind(abi::SHM_CREATE, &record)
     }
 
     /// Opens the region of a name.
@@ -174,19 +174,34 @@ impl Region {
     /// [`NotFound`](io::ErrorKind::NotFound) there is none, [`PermissionDenied`](io::ErrorKind::PermissionDenied) user, group or vnode
     /// may not.
     pub fn open<'a>(name: impl Into<Name<'a>>, access: Access) -> io::Result<Self> {
-        Self::bind(abi::SHM_OPEN, &named(name.into(), access)?, access)
+        Self::bind(abi::SHM_OPEN, &named(name.into(), access)?)
     }
 
-    fn bind(call: u32, record: &abi::Region, access: Access) -> io::Result<Self> {
+    fn bind(call: u32, record: &abi::Region) -> io::Result<Self> {
         let device = File::open(DEVICE)?;
         let file = sys::ioctl_open(device.as_fd(), call, &mut record.to_bytes())?;
         let stat = stat(file.as_fd())?;
-        Ok(Self {
+        Ok(Self::with(file, &stat))
+    }
+
+    /// One of a descriptor, of which this was told.
+    pub(crate) fn with(file: OwnedFd, stat: &abi::Stat) -> Self {
+        let access = if stat.access == 2 {
+            Access::Write
+        } else {
+            Access::Read
+        };
+        Self {
             file,
             token: stat.token,
             bytes: stat.bytes,
             access,
-        })
+        }
+    }
+
+    /// The descriptor, which is the caller's to close.
+    pub(crate) fn into_raw_fd(self) -> RawFd {
+        self.file.into_raw_fd()
     }
 
     /// Its bytes.
@@ -299,6 +314,16 @@ impl Region {
         sys::ioctl(self.as_fd(), abi::SHM_GUARD, &mut record.to_bytes())
     }
 
+    /// Has the kernel keep it when nobody has it open any more, or do so no more. CAP_SYS_ADMIN
+    /// ([`PermissionDenied`](io::ErrorKind::PermissionDenied)); [`NotFound`](io::ErrorKind::NotFound) it is not kept in this vnode.
+    pub fn keep(&self, keep: bool) -> io::Result<()> {
+        let record = abi::Keep {
+            size: size(abi::Keep::SIZE),
+            keep: keep.into(),
+        };
+        sys::ioctl(self.as_fd(), abi::SHM_KEEP, &mut record.to_bytes())
+    }
+
     /// Says anew who may use it. What is open stays so.
     pub fn protect(&self, user: u32, group: u32, options: &Options) -> io::Result<()> {
         let record = abi::Protect {
@@ -320,7 +345,8 @@ impl AsFd for Region {
     }
 }
 
-fn stat(file: BorrowedFd<'_>) -> io::Result<abi::Stat> {
+/// What the kernel tells of a region.
+pub(crate) fn stat(file: BorrowedFd<'_>) -> io::Result<abi::Stat> {
     let record = abi::Stat {
         size: size(abi::Stat::SIZE),
         ..abi::Stat::default()

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Telling what bridges there are: `vnode bridge list`, `show` and `stat`.
+//! Telling what bridges there are: `vnode bridge list`, `show` and `stat`; making those of programs: `create` and `remove`.
 
+mod kept;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ use crate::say;
 use crate::show::{pairs, table};
 use crate::size;
 use crate::vnode::Vnode;
+pub(crate) use kept::{parse_mode, parse_size};
 pub(crate) use report::Report;
 
 /// Columns of `list`.
@@ -40,6 +42,8 @@ pub(crate) fn run(command: &BridgeCommand) -> Result<()> {
         BridgeCommand::List(args) => list(args),
         BridgeCommand::Show(args) => show(args),
         BridgeCommand::Stat(args) => stat(args),
+        BridgeCommand::Create(args) => kept::create(args),
+        BridgeCommand::Remove(args) => kept::remove(args),
     }
 }
 

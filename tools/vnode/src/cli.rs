@@ -16,7 +16,7 @@ use adeos_proto::id::VnodeName;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-pub(crate) use bridge::{BridgeArgs, BridgeCommand};
+pub(crate) use bridge::{BridgeArgs, BridgeCommand, BridgeCreateArgs, BridgeRemoveArgs};
 pub(crate) use network::{NetworkAddArgs, NetworkCommand, NetworkNameArgs};
 
 use crate::limits;
