@@ -194,7 +194,8 @@ impl Open {
             ("hold", [offset, ms]) => {
                 let memory = self.memory()?;
                 let lock = Lock::new(region, &memory, number(offset)?)?;
-                let mut held = lock.lock()?;
+                let patience = Duration::from_secs(30);
+                let mut held = lock.lock_within(patience)?.context("nobody frees it")?;
                 let word = if held.is_inherited() {
                     "inherited"
                 } else {

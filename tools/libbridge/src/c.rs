@@ -80,7 +80,7 @@ unsafe fn with<T: From<i8>>(descriptor: RawFd, what: impl FnOnce(&Region) -> io:
 ///
 /// `name` is a string of C.
 #[no_mangle]
-pub unsafe extern "C" fn bridge_create(
+pub(crate) unsafe extern "C" fn bridge_create(
     name: *const c_char,
     bytes: u64,
     mode: c_uint,
@@ -96,7 +96,7 @@ pub unsafe extern "C" fn bridge_create(
 ///
 /// `name` is a string of C.
 #[no_mangle]
-pub unsafe extern "C" fn bridge_open(name: *const c_char, write: c_int) -> c_int {
+pub(crate) unsafe extern "C" fn bridge_open(name: *const c_char, write: c_int) -> c_int {
     let access = if write != 0 {
         Access::Write
     } else {
@@ -111,7 +111,7 @@ pub unsafe extern "C" fn bridge_open(name: *const c_char, write: c_int) -> c_int
 ///
 /// No other thread closes the descriptor meanwhile.
 #[no_mangle]
-pub unsafe extern "C" fn bridge_size(descriptor: c_int) -> i64 {
+pub(crate) unsafe extern "C" fn bridge_size(descriptor: c_int) -> i64 {
     // SAFETY: By this function's conditions.
     unsafe { with(descriptor, |region| number(region.size())) }
 }
@@ -120,7 +120,7 @@ pub unsafe extern "C" fn bridge_size(descriptor: c_int) -> i64 {
 ///
 /// No other thread closes the descriptor meanwhile.
 #[no_mangle]
-pub unsafe extern "C" fn bridge_notify(descriptor: c_int) -> c_int {
+pub(crate) unsafe extern "C" fn bridge_notify(descriptor: c_int) -> c_int {
     // SAFETY: By this function's conditions.
     unsafe { with(descriptor, |region| region.notify().map(|()| 0)) }
 }
@@ -129,7 +129,7 @@ pub unsafe extern "C" fn bridge_notify(descriptor: c_int) -> c_int {
 ///
 /// No other thread closes the descriptor meanwhile.
 #[no_mangle]
-pub unsafe extern "C" fn bridge_notices(descriptor: c_int) -> i64 {
+pub(crate) unsafe extern "C" fn bridge_notices(descriptor: c_int) -> i64 {
     // SAFETY: By this function's conditions.
     unsafe { with(descriptor, |region| number(region.stat()?.notices)) }
 }
@@ -138,7 +138,7 @@ pub unsafe extern "C" fn bridge_notices(descriptor: c_int) -> i64 {
 ///
 /// No other thread closes the descriptor meanwhile.
 #[no_mangle]
-pub unsafe extern "C" fn bridge_wait(descriptor: c_int, seen: u64, ms: i64) -> i64 {
+pub(crate) unsafe extern "C" fn bridge_wait(descriptor: c_int, seen: u64, ms: i64) -> i64 {
     // SAFETY: By this function's conditions.
     unsafe { with(descriptor, |region| number(region.wait(seen, timeout(ms))?)) }
 }
@@ -147,7 +147,7 @@ pub unsafe extern "C" fn bridge_wait(descriptor: c_int, seen: u64, ms: i64) -> i
 ///
 /// No other thread closes the descriptor meanwhile.
 #[no_mangle]
-pub unsafe extern "C" fn bridge_wait_word(
+pub(crate) unsafe extern "C" fn bridge_wait_word(
     descriptor: c_int,
     offset: u64,
     value: u32,
@@ -162,7 +162,7 @@ pub unsafe extern "C" fn bridge_wait_word(
 ///
 /// No other thread closes the descriptor meanwhile.
 #[no_mangle]
-pub unsafe extern "C" fn bridge_wake_word(descriptor: c_int, offset: u64, count: u32) -> c_int {
+pub(crate) unsafe extern "C" fn bridge_wake_word(descriptor: c_int, offset: u64, count: u32) -> c_int {
     // SAFETY: By this function's conditions.
     unsafe {
         with(descriptor, |region| {
@@ -221,7 +221,7 @@ impl<'a> Given<'a> {
 ///
 /// All of the region is mapped at `base`, to be written, and neither is undone meanwhile.
 #[no_mangle]
-pub unsafe extern "C" fn bridge_lock(
+pub(crate) unsafe extern "C" fn bridge_lock(
     descriptor: c_int,
     base: *mut c_void,
     offset: u64,
@@ -245,7 +245,7 @@ pub unsafe extern "C" fn bridge_lock(
 ///
 /// As for [`bridge_lock`].
 #[no_mangle]
-pub unsafe extern "C" fn bridge_unlock(
+pub(crate) unsafe extern "C" fn bridge_unlock(
     descriptor: c_int,
     base: *mut c_void,
     offset: u64,
