@@ -174,8 +174,10 @@ kilobytes() {
 
 # console NAME: what a vnode has said in its present life.
 console() {
-    vnode console "$1" |
-        awk '/Linux version/ { text = "" } { text = text $0 "\n" } END { printf "%s", text }'
+    vnode console "$1" >/tmp/ktap_console || return
+    awk 'NR == FNR { if (/Linux version/) begin = FNR; next } FNR >= begin' \
+        /tmp/ktap_console /tmp/ktap_console
+    rm /tmp/ktap_console
 }
 
 # complaints: what of a kernel's log on standard input tells of a bug.
