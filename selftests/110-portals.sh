@@ -260,9 +260,9 @@ adds_up() {
 
 # PO-30, PO-31 and PO-33: there are no more portals than that, and each has one owner at a time.
 exhausted() {
-    # The number of consoles and the four of the network are kept for them, and no owner has them here.
+    # The numbers of consoles, of regions, and the four of the network are kept for them, and no owner has them here.
     owned=$(on east grep -Evc '^interrupts| owner - ' $portals)
-    free=$((64 - 5 - owned))
+    free=$((64 - 6 - owned))
     raised=$(counted east 63 held)
     check 'all portals that are free are given out, and no more' tell east exhaust
     is "$(said east exhausts 1)" $free "those are $free"

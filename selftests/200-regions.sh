@@ -390,7 +390,7 @@ moves() {
 
 kept() {
     check 'an administrator makes a region' vnode bridge create standing --size 2M --mode 640 --user 1000 --group 2000 --vnodes one
-    is "$(vnode bridge list | awk '$2 == "shm.standing" { print $4, $7 }')" '2M root' 'which is there though nobody uses it'
+    is "$(vnode bridge list | awk '$2 == "shm.standing" { print $4, $5 }')" '2M root' 'which is there though nobody uses it'
     is "$(shmtest callers standing 640 w)" 5 'SH-22: for those that it was made for'
     is "$(on one shmtest callers standing 640 w)" 5 'in the vnode that may'
     is "$(on two shmtest callers standing 640 none)" 5 'and in no other'
