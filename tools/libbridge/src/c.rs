@@ -162,7 +162,11 @@ pub(crate) unsafe extern "C" fn bridge_wait_word(
 ///
 /// No other thread closes the descriptor meanwhile.
 #[no_mangle]
-pub(crate) unsafe extern "C" fn bridge_wake_word(descriptor: c_int, offset: u64, count: u32) -> c_int {
+pub(crate) unsafe extern "C" fn bridge_wake_word(
+    descriptor: c_int,
+    offset: u64,
+    count: u32,
+) -> c_int {
     // SAFETY: By this function's conditions.
     unsafe {
         with(descriptor, |region| {
