@@ -3,6 +3,7 @@
 # A Debian's programs over vnet, as they are: a vnode boots it from an NFS server of the root's, which is let in by
 # ssh, and looked at by tcpdump, ethtool and iproute2. docs/vnet.md is cited as VN-n.
 #
+# long
 # cluster: --cpus 4 --memory 3G --config /dev/null --timeout 300 --rootfs debian
 
 # shellcheck disable=SC2016,SC2317 # The kernel concerned expands it; functions are called by check as well.
