@@ -22,6 +22,7 @@ mod desk;
 mod ffi;
 mod files;
 mod handle;
+mod opening;
 mod pages;
 mod statics;
 

@@ -7,10 +7,8 @@
 //! `include/linux/mm.h`, `include/linux/miscdevice.h`, `include/linux/anon_inodes.h`.
 
 use crate::ffi;
-use crate::handle::{
-    self,
-    Handle, //
-};
+use crate::handle::Handle;
+use crate::opening;
 use crate::pages::Unusable;
 use core::ptr::NonNull;
 use kernel::bindings;
@@ -197,7 +195,7 @@ const MEMORY: bindings::vm_operations_struct = bindings::vm_operations_struct {
 ///
 /// The file is an open one of the device.
 unsafe extern "C" fn device_ioctl(_file: *mut bindings::file, cmd: c_uint, arg: c_ulong) -> c_long {
-    long(handle::device_ioctl(cmd, arg))
+    long(opening::device_ioctl(cmd, arg))
 }
 
 /// # Safety
