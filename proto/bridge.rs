@@ -79,6 +79,27 @@ impl BridgeName {
         VnodeName::from_field(field).map(Self)
     }
 
+    /// The name of a bridge of a kind, whose names all begin so, with `rest` behind it: at least one character.
+    pub fn prefixed(kind: &str, rest: &str) -> Result<Self, NameError> {
+        if rest.is_empty() {
+            return Err(NameError::Empty);
+        }
+        let mut whole = [0; NAME_SIZE - 1];
+        let length = kind.len().saturating_add(rest.len());
+        let used = whole.get_mut(..length).ok_or(NameError::TooLong)?;
+        for (to, byte) in used.iter_mut().zip(kind.bytes().chain(rest.bytes())) {
+            *to = byte;
+        }
+        Self::new(core::str::from_utf8(used).map_err(|_| NameError::BadCharacter)?)
+    }
+
+    /// What [`BridgeName::prefixed`] was told; nothing for a name of another kind.
+    pub fn behind(&self, kind: &str) -> Option<&str> {
+        self.as_str()
+            .strip_prefix(kind)
+            .filter(|rest| !rest.is_empty())
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         self.0.as_str()
@@ -220,6 +241,16 @@ pub struct Rights {
 }
 
 impl Rights {
+    /// All for the owner and for these vnodes, without a label.
+    pub const fn open_to(vnodes: Vnodes) -> Self {
+        Self {
+            mode: mode::ALL,
+            readers: vnodes,
+            writers: vnodes,
+            label: [0; 2],
+        }
+    }
+
     /// Checks the bits: known ones only, and an owner that can at least read.
     pub(crate) const fn is_sound(self) -> bool {
         self.mode & !mode::ALL == 0 && self.mode & mode::OWNER_READ != 0

@@ -43,23 +43,12 @@ impl Region {
 /// The name in the registry of what programs call `name`: 1 to [`MAX_NAME`] of the characters that bridges have in
 /// their names. So none of the kernels' own bridges can be named.
 pub fn region_name(name: &str) -> Result<BridgeName, NameError> {
-    if name.is_empty() {
-        return Err(NameError::Empty);
-    }
-    let mut whole = [0; NAME_SIZE - 1];
-    let length = PREFIX.len().saturating_add(name.len());
-    let used = whole.get_mut(..length).ok_or(NameError::TooLong)?;
-    for (to, byte) in used.iter_mut().zip(PREFIX.bytes().chain(name.bytes())) {
-        *to = byte;
-    }
-    BridgeName::new(core::str::from_utf8(used).map_err(|_| NameError::BadCharacter)?)
+    BridgeName::prefixed(PREFIX, name)
 }
 
 /// What programs call a bridge; nothing for one that is not theirs.
 pub fn program_name(name: &BridgeName) -> Option<&str> {
-    name.as_str()
-        .strip_prefix(PREFIX)
-        .filter(|rest| !rest.is_empty())
+    name.behind(PREFIX)
 }
 
 #[cfg(test)]

@@ -13,7 +13,6 @@ use crate::place::{
     Place, //
 };
 use adeos_core::bridge::{
-    mode,
     Access,
     Bridge,
     Follow,
@@ -409,10 +408,8 @@ fn find(consoles: &mut KVec<Console>, vnode: VnodeId) -> Result<&mut Console> {
 /// The root and the vnode itself may do everything; who may type may read.
 fn rights(own: VnodeId, readers: Vnodes, writers: Vnodes) -> Rights {
     Rights {
-        mode: mode::ALL,
         readers: readers.and(writers).with(own),
-        writers: writers.with(own),
-        label: [0; 2],
+        ..Rights::open_to(writers.with(own))
     }
 }
 

@@ -11,12 +11,12 @@ use crate::segment::{
     bridge_name,
     keep,
     key_of,
-    restrict,
-    rights_of, //
+    restrict, //
 };
 use adeos_core::bridge::{
     Bridge,
     BridgeName,
+    Rights,
     Vnodes, //
 };
 use adeos_core::Core;
@@ -73,7 +73,7 @@ pub(crate) fn say(text: &str) -> Result {
     follow();
     for kept in gone {
         // Nobody has it any more, if it is not there.
-        let _ = Bridge::protect(&core, &key_of(kept.name), rights_of(Vnodes::ALL));
+        let _ = Bridge::protect(&core, &key_of(kept.name), Rights::open_to(Vnodes::ALL));
         drop(kept.bridge);
     }
     Ok(())

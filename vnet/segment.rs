@@ -5,7 +5,6 @@
 //! Lock: `TAKEN`, a mutex, a leaf.
 
 use adeos_core::bridge::{
-    mode,
     Access,
     Bridge,
     BridgeName,
@@ -115,7 +114,7 @@ pub(crate) fn restrict(
     kept: &Bridge,
     vnodes: Vnodes,
 ) -> Result {
-    let rights = rights_of(vnodes);
+    let rights = Rights::open_to(vnodes);
     if kept.entry().is_ok_and(|entry| entry.rights == rights) {
         return Ok(());
     }
@@ -145,28 +144,7 @@ pub(crate) fn key_of(name: BridgeName) -> Key {
 
 /// What the bridge of a segment is called. EINVAL there cannot be such a name.
 pub(crate) fn bridge_name(name: &str) -> Result<BridgeName> {
-    let mut text = [0u8; 31];
-    let parts = [vnet::PREFIX.as_bytes(), name.as_bytes()];
-    let mut length = 0;
-    for byte in parts.into_iter().flatten() {
-        *text.get_mut(length).ok_or(EINVAL)? = *byte;
-        length += 1;
-    }
-    let text = core::str::from_utf8(text.get(..length).ok_or(EINVAL)?).map_err(|_| EINVAL)?;
-    if name.is_empty() {
-        return Err(EINVAL);
-    }
-    BridgeName::new(text).map_err(|_| EINVAL)
-}
-
-/// The rights of a segment that some vnodes may be on.
-pub(crate) fn rights_of(vnodes: Vnodes) -> Rights {
-    Rights {
-        mode: mode::ALL,
-        readers: vnodes,
-        writers: vnodes,
-        label: [0; 2],
-    }
+    BridgeName::prefixed(vnet::PREFIX, name).map_err(|_| EINVAL)
 }
 
 /// Opens the bridge of a segment, or makes it, open to some vnodes; whether it is made, and then no segment yet. Process
@@ -180,7 +158,7 @@ fn open_or_create(core: &Arc<Core>, key: Key, vnodes: Vnodes) -> Result<(Bridge,
     let spec = Spec {
         key,
         size: vnet::SIZE as u64,
-        rights: rights_of(vnodes),
+        rights: Rights::open_to(vnodes),
         follow: Follow::Stays,
     };
     match Bridge::create(core, &spec, None) {
@@ -220,7 +198,7 @@ impl Seat {
 
     /// What the segment is called.
     pub(crate) fn segment(&self) -> &str {
-        self.0.as_str().strip_prefix(vnet::PREFIX).unwrap_or("")
+        self.0.behind(vnet::PREFIX).unwrap_or("")
     }
 
     /// Whether this vnode may be on it, as far as is published. Any context.

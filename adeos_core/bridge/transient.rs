@@ -14,7 +14,6 @@
 
 use super::{
     local,
-    mode,
     Access,
     Bridge,
     Follow,
@@ -104,12 +103,7 @@ impl Transient {
         let spec = Spec {
             key,
             size,
-            rights: Rights {
-                mode: mode::ALL,
-                readers: vnodes,
-                writers: vnodes,
-                label: [0; 2],
-            },
+            rights: Rights::open_to(vnodes),
             follow: Follow::Moves,
         };
         Self::new(requester, |watcher| Bridge::create(core, &spec, watcher))

@@ -18,7 +18,6 @@
 //! compared to; and how long messages took.
 
 use adeos_core::bridge::{
-    mode,
     Access,
     Bridge,
     BridgeName,
@@ -114,12 +113,7 @@ impl Bench {
             let spec = Spec {
                 key,
                 size: GRANULE,
-                rights: Rights {
-                    mode: mode::ALL,
-                    readers: Vnodes::ALL,
-                    writers: Vnodes::ALL,
-                    label: [0; 2],
-                },
+                rights: Rights::open_to(Vnodes::ALL),
                 follow: Follow::Stays,
             };
             Bridge::create(&core, &spec, None)?

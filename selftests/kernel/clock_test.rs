@@ -15,7 +15,6 @@
 //! of the asker, at most; and how long the shortest round took, in ns.
 
 use adeos_core::bridge::{
-    mode,
     Access,
     Bridge,
     BridgeName,
@@ -104,12 +103,7 @@ impl Test {
         let spec = Spec {
             key,
             size: GRANULE,
-            rights: Rights {
-                mode: mode::ALL,
-                readers: Vnodes::ALL,
-                writers: Vnodes::ALL,
-                label: [0; 2],
-            },
+            rights: Rights::open_to(Vnodes::ALL),
             follow: Follow::Stays,
         };
         let bridge = match Bridge::create(&core, &spec, None) {

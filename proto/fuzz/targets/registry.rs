@@ -74,12 +74,7 @@ fn genuine(index: u16) -> Entry {
         },
         owner: life(number, 1),
         is_orphan: false,
-        rights: Rights {
-            mode: mode::ALL,
-            readers: Vnodes::ALL,
-            writers: Vnodes::ALL,
-            label: [0; 2],
-        },
+        rights: Rights::open_to(Vnodes::ALL),
         range,
         place: 0,
         phase: Phase::Settled,
