@@ -176,6 +176,15 @@ impl Bridge {
         ask::root(core, &Request::Protect(id, rights))
     }
 
+    /// Gives the bridge another size; whoever maps it then finds what it had, as far as there is room, and zeros behind it. The owner
+    /// and the root only. Process context; waits for the root, which may have to move other bridges.
+    ///
+    /// EACCES, EINVAL the size makes no sense, EBUSY somebody has it mapped or cannot follow it, EAGAIN it is being moved, EDQUOT, ENOMEM
+    /// there is no room for both sizes at once; and those of [`Core::ask`]: after ETIMEDOUT and EINTR it may happen all the same.
+    pub fn resize(&self, size: u64) -> Result {
+        local::resize(&self.0, size)
+    }
+
     /// Takes a bridge over whose owner has died, without becoming a user. The root, or a later life
     /// of the owner's vnode. Process context. ENOENT there is none, EACCES it is no orphan or
     /// another's, EDQUOT.

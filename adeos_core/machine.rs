@@ -252,6 +252,11 @@ pub fn now_ns() -> u64 {
     unsafe { bindings::ktime_get_mono_fast_ns() }
 }
 
+/// The same in microseconds. Any context.
+pub(crate) fn now_us() -> u64 {
+    now_ns() / 1000
+}
+
 /// Whether this is a hard interrupt, as Linux counts them. Any context.
 pub(crate) fn in_hard_interrupt() -> bool {
     // SAFETY: It only reads a count of this CPU's.

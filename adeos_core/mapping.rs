@@ -106,21 +106,22 @@ impl Mapping {
         }
     }
 
-    /// Copies all of another mapping of the same size, or nothing of one of another. Process context;
-    /// lets others run in between.
+    /// Copies all of another mapping, or as much as there is room for. Nothing where the two overlap. Process context; lets others run
+    /// in between.
     pub(crate) fn copy_from(&self, other: &Self) {
         const STEP: usize = 2 << 20;
+        let size = self.len().min(other.len());
         let is_elsewhere = self
             .address
             .addr()
             .get()
             .abs_diff(other.address.addr().get())
-            >= self.len();
-        if self.len() != other.len() || !is_elsewhere {
+            >= size;
+        if !is_elsewhere {
             return;
         }
-        for offset in (0..self.len()).step_by(STEP) {
-            let len = STEP.min(self.len() - offset);
+        for offset in (0..size).step_by(STEP) {
+            let len = STEP.min(size - offset);
             if let (Some(to), Some(from)) = (self.check(offset, len), other.check(offset, len)) {
                 // SAFETY: `check` says that `len` bytes are mapped at both, and nobody borrows them.
                 // The two mappings do not overlap, as has been looked at above.

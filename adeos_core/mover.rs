@@ -18,7 +18,6 @@ use crate::core_state::{
     POOL_RANGES, //
 };
 use crate::machine;
-use crate::mapping::Mapping;
 use crate::pool::{
     errno,
     Region, //
@@ -167,12 +166,12 @@ fn carry_out(core: &Arc<Core>, step: Move) -> Result<bool> {
     if !freeze(core, id)? {
         return Ok(false);
     }
-    if let Err(error) = copy(step.from, &target) {
+    if let Err(error) = server::copy(step.from, &target) {
         // Nothing has been written yet: what failed is the mapping.
-        let _ = root::change(core, |table| table.thaw(id, now_us()));
+        let _ = root::change(core, |table| table.thaw(id, machine::now_us()));
         return Err(error);
     }
-    let moved = root::change(core, |table| table.moved(id, step.to, now_us()));
+    let moved = root::change(core, |table| table.moved(id, step.to, machine::now_us()));
     match moved {
         Ok(()) => _ = target.keep(),
         // The last user has gone meanwhile. The copy goes the way of the bridge.
@@ -186,13 +185,13 @@ fn carry_out(core: &Arc<Core>, step: Move) -> Result<bool> {
 /// Has all users let go of a bridge; whether they have. Who refuses or is late pins it (BR-75).
 fn freeze(core: &Core, id: Id) -> Result<bool> {
     let timeout_us = u64::from(FREEZE_MS) * 1000;
-    let begun = root::change(core, |table| table.freeze(id, now_us(), timeout_us));
+    let begun = root::change(core, |table| table.freeze(id, machine::now_us(), timeout_us));
     if begun.is_err() {
         return Ok(false);
     }
     loop {
         let phase = root::change(core, |table| {
-            table.expire(now_us());
+            table.expire(machine::now_us());
             table.phase(id)
         });
         match phase {
@@ -201,18 +200,10 @@ fn freeze(core: &Core, id: Id) -> Result<bool> {
             Ok(Phase::Freezing) => {}
         }
         if let Err(error) = core.bridges().wait_for_answer(LOOK_MS) {
-            let _ = root::change(core, |table| table.thaw(id, now_us()));
+            let _ = root::change(core, |table| table.thaw(id, machine::now_us()));
             return Err(error);
         }
     }
-}
-
-/// Copies a bridge that is frozen. ENOMEM before anything is written.
-fn copy(from: PhysRange, to: &Region) -> Result {
-    // SAFETY: It is a bridge's, and so of the pool, which this kernel keeps out of.
-    let source = unsafe { Mapping::new(from) }?;
-    to.map()?.copy_from(&source);
-    Ok(())
 }
 
 /// Says why there is no room, and whether no moves whatsoever could have made any.
@@ -250,8 +241,4 @@ fn explain(core: &Core, request: &Request, is_proven: bool) {
             left_out
         ),
     }
-}
-
-fn now_us() -> u64 {
-    machine::now_ns() / 1000
 }

@@ -15,6 +15,7 @@ pub mod entry;
 pub mod lives;
 pub mod moving;
 pub mod request;
+pub mod resizing;
 mod slot;
 pub mod table;
 pub mod versioned;

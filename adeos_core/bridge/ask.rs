@@ -31,8 +31,8 @@ use kernel::sync::Arc;
 
 /// How long the root may take to answer, in ms. It answers at once; this is for when it is not well.
 const TIMEOUT_MS: u32 = 10_000;
-/// The same for a new bridge, for which others may have to be moved.
-const CREATE_TIMEOUT_MS: u32 = 60_000;
+/// The same for memory, for which other bridges may have to be moved.
+const MEMORY_TIMEOUT_MS: u32 = 60_000;
 
 /// What became of something that the root was told.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -77,9 +77,18 @@ pub(super) fn create(core: &Arc<Core>, spec: &Spec) -> Result<Id> {
     if core.identity().is_root() {
         return server::create(core, spec);
     }
-    let granted = send(core, &Request::Create(*spec), CREATE_TIMEOUT_MS)
+    let granted = send(core, &Request::Create(*spec), MEMORY_TIMEOUT_MS)
         .inspect_err(|failure| failure.regret(core, &spec.key))?;
     Ok(id(&granted))
+}
+
+/// Gives a bridge another size. Process context.
+pub(super) fn resize(core: &Arc<Core>, id: Id, size: u64) -> Result {
+    if core.identity().is_root() {
+        return server::resize(core, id, size);
+    }
+    send(core, &Request::Resize(id, size), MEMORY_TIMEOUT_MS)?;
+    Ok(())
 }
 
 /// Becomes a user of a bridge, or says anew how. Process context.

@@ -141,7 +141,7 @@ impl Local {
     }
 
     /// Tells the root when nothing here maps the bridge any more; whether to try again.
-    fn say_unmapped(&self, core: &Core) -> bool {
+    pub(super) fn say_unmapped(&self, core: &Core) -> bool {
         let mut state = self.state.lock();
         if !state.is_mapped || state.seats != 0 || state.stage != Stage::Usable {
             return false;

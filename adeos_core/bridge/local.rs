@@ -268,6 +268,12 @@ pub(super) fn follow(handle: &Handle, follow: Follow) -> Result {
     Ok(())
 }
 
+/// Gives a bridge another size. What is mapped no more here is told to the root first.
+pub(super) fn resize(handle: &Handle, size: u64) -> Result {
+    handle.local.say_unmapped(&handle.core);
+    ask::resize(&handle.core, handle.local.id, size)
+}
+
 /// Maps a bridge, or takes part in the mapping that is there.
 pub(super) fn map(handle: &Arc<Handle>) -> Result<Mapped> {
     let local = &handle.local;

@@ -109,7 +109,7 @@ pub(super) fn granted(answer: &Answer) -> Result<GrantRecord> {
     match answer {
         Answer::Done(id) => Ok(GrantRecord::done(*id)),
         Answer::Mapped(grant) => Ok(GrantRecord::from(grant)),
-        Answer::NeedsMemory(..) => Err(EINVAL),
+        Answer::NeedsMemory(..) | Answer::NeedsPlace(..) => Err(EINVAL),
     }
 }
 

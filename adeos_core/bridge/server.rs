@@ -15,11 +15,17 @@ use super::{
 use crate::core_state::Core;
 use crate::dsp::Request as Message;
 use crate::kthread::Body;
+use crate::machine;
+use crate::mapping::Mapping;
 use crate::pool::Region;
 use adeos_proto::bridge::request::{
     Answer,
     GrantRecord,
     Request, //
+};
+use adeos_proto::id::{
+    Life,
+    PhysRange, //
 };
 use kernel::prelude::*;
 use kernel::sync::Arc;
@@ -29,10 +35,20 @@ const REPEAT_MS: u32 = 10;
 /// Time between two looks when nobody wants anything.
 const IDLE_MS: u32 = 1000;
 
+/// What a bridge waits for memory for.
+#[derive(Clone, Copy)]
+pub(super) enum Purpose {
+    /// It is new.
+    New,
+    /// It is to have another size, as this life has asked.
+    Resize(Life),
+}
+
 /// A bridge that waits for memory, and who waits for the answer.
 pub(crate) struct Wanted {
     pub(super) id: Id,
     pub(super) size: u64,
+    pub(super) purpose: Purpose,
     pub(super) message: Message,
 }
 
@@ -59,7 +75,10 @@ impl Body for Server {
             .wait_ms(if all_are_told { IDLE_MS } else { REPEAT_MS });
         reclaim(core);
         while let Some(wanted) = next_wanted(core) {
-            let found = provide(core, wanted.id, wanted.size);
+            let found = match wanted.purpose {
+                Purpose::New => provide(core, wanted.id, wanted.size),
+                Purpose::Resize(from) => give_size(core, from, wanted.id, wanted.size),
+            };
             let reply = found.map(|()| GrantRecord::done(wanted.id));
             service::reply(core, &wanted.message, reply);
         }
@@ -75,7 +94,7 @@ fn next_wanted(core: &Core) -> Option<Wanted> {
     core.bridges().wanted.lock().remove(0).ok()
 }
 
-/// Has the server find memory for a bridge that is reserved; its reply ends the request.
+/// Has the server find memory for a bridge; its reply ends the request.
 pub(super) fn want(core: &Core, wanted: Wanted) -> Result {
     core.bridges().wanted.lock().push(wanted, GFP_KERNEL)?;
     core.bridges().work.raise();
@@ -89,6 +108,51 @@ pub(super) fn create(core: &Arc<Core>, spec: &Spec) -> Result<Id> {
         Answer::NeedsMemory(id, size) => provide(core, id, size).map(|()| id),
         _ => Err(EINVAL),
     }
+}
+
+/// Gives a bridge another size, as the root asks. Process context.
+pub(super) fn resize(core: &Arc<Core>, id: Id, size: u64) -> Result {
+    let own = core.own_life();
+    match root::serve(core, own, &Request::Resize(id, size))? {
+        Answer::NeedsPlace(id, size) => give_size(core, own, id, size),
+        _ => Err(EINVAL),
+    }
+}
+
+/// Finds memory of another size for a bridge, copies what fits, and leaves zeros behind it (BR-47).
+fn give_size(core: &Arc<Core>, from: Life, id: Id, size: u64) -> Result {
+    let region = Region::request(core, size, Region::ANYWHERE)?;
+    region.scrub()?;
+    let begun = root::change(core, |table| {
+        table.begin_resizing(from, id, size, machine::now_us())
+    });
+    let before = begun.map_err(root::errno)?;
+    if let Err(error) = copy(before, &region) {
+        // Nothing has been written yet: what failed is the mapping.
+        let _ = root::change(core, |table| table.thaw(id, machine::now_us()));
+        return Err(error);
+    }
+    let resized = root::change(core, |table| {
+        table.resized(id, region.range(), machine::now_us())
+    });
+    match resized {
+        Ok(()) => _ = region.keep(),
+        // The last user has gone meanwhile. The copy goes the way of the bridge.
+        Err(_) => give_back(region),
+    }
+    // This frees where it was, or all of the bridge.
+    reclaim(core);
+    resized.map_err(root::errno)
+}
+
+/// Copies a bridge that is frozen, as much of it as there is room for. ENOMEM before anything is written.
+pub(crate) fn copy(from: PhysRange, to: &Region) -> Result {
+    let size = from.size().min(to.range().size());
+    let part = PhysRange::new(from.base(), size).ok_or(EINVAL)?;
+    // SAFETY: It is a bridge's, and so of the pool, which this kernel keeps out of.
+    let source = unsafe { Mapping::new(part) }?;
+    to.map()?.copy_from(&source);
+    Ok(())
 }
 
 /// Finds memory for a bridge that is reserved, and fills it with zeros (BR-11); the name is free

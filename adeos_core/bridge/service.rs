@@ -9,9 +9,11 @@ use super::follower::Follower;
 use super::root;
 use super::server::{
     self,
+    Purpose,
     Server,
     Wanted, //
 };
+use super::Id;
 use crate::core_state::Core;
 use crate::dsp::{
     Area,
@@ -111,18 +113,20 @@ fn on_request(core: &Core, message: &Message) {
     }
     let answered = match serve(core, message) {
         Ok(Answer::NeedsMemory(id, size)) => {
-            let wanted = Wanted {
-                id,
-                size,
-                message: *message,
-            };
-            match server::want(core, wanted) {
+            match want(core, message, id, size, Purpose::New) {
                 // The server answers.
                 Ok(()) => return,
                 Err(error) => {
                     server::cancel(core, id);
                     Err(error)
                 }
+            }
+        }
+        Ok(Answer::NeedsPlace(id, size)) => {
+            match want(core, message, id, size, Purpose::Resize(message.from)) {
+                // As above.
+                Ok(()) => return,
+                Err(error) => Err(error),
             }
         }
         Ok(answer) => root::granted(&answer),
@@ -132,6 +136,16 @@ fn on_request(core: &Core, message: &Message) {
         note_refusal(message, error);
     }
     reply(core, message, answered);
+}
+
+fn want(core: &Core, message: &Message, id: Id, size: u64, purpose: Purpose) -> Result {
+    let wanted = Wanted {
+        id,
+        size,
+        purpose,
+        message: *message,
+    };
+    server::want(core, wanted)
 }
 
 /// Counts a refusal, and tells of one that is for bad input. Names that are not there or that are

@@ -81,15 +81,22 @@ impl<const N: usize> Table<N> {
     pub fn moved(&mut self, id: Id, to: PhysRange, now_us: u64) -> Result<(), Error> {
         self.bury_doomed(id)?;
         let bridge = self.slot(id)?.at(Stage::Live).ok_or(Error::Unknown)?;
-        if bridge.phase != Phase::Frozen {
+        if bridge.phase != Phase::Frozen || bridge.resizing.is_some() {
             return Err(Error::Stale);
         }
+        self.replace(id, to, now_us)
+    }
+
+    /// A frozen bridge is somewhere else now.
+    pub(super) fn replace(&mut self, id: Id, to: PhysRange, now_us: u64) -> Result<(), Error> {
+        let bridge = self.slot(id)?.at(Stage::Live).ok_or(Error::Unknown)?;
         if !bridge.suits(to) {
             return Err(Error::Size);
         }
         self.check_overlap(to)?;
         let began_us = self.live(id)?.change(|bridge| {
             bridge.left = bridge.range.replace(to);
+            bridge.size = to.size();
             bridge.place = bridge.place.wrapping_add(1);
             Ok((bridge.began_us, bridge.settle()))
         })?;
@@ -136,7 +143,7 @@ impl<const N: usize> Table<N> {
     }
 
     /// Lets go of a bridge whose last user went while it was frozen: nobody copies from it now.
-    fn bury_doomed(&mut self, id: Id) -> Result<(), Error> {
+    pub(super) fn bury_doomed(&mut self, id: Id) -> Result<(), Error> {
         let slot = self.slot_mut(id)?;
         match slot.bridge.as_mut() {
             Some(bridge) if bridge.stage == Stage::Doomed => {

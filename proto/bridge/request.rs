@@ -124,6 +124,8 @@ pub mod operation {
     pub const AGREE: u16 = 8;
     /// Refuse a freeze.
     pub const REFUSE: u16 = 9;
+    /// Give a bridge another size.
+    pub const RESIZE: u16 = 10;
 }
 
 /// A request that makes sense; whether it is granted is the table's to say.
@@ -147,6 +149,8 @@ pub enum Request {
     Agree(Id, u32),
     /// See [`Table::refuse`].
     Refuse(Id, u32),
+    /// See [`Table::check_resize`].
+    Resize(Id, u64),
 }
 
 /// What the root does for a request.
@@ -159,6 +163,9 @@ pub enum Answer {
     /// The bridge wants so many bytes of zeros, then [`Table::provide`] or [`Table::cancel`]; the
     /// reply waits for that.
     NeedsMemory(Id, u64),
+    /// The bridge wants another place of so many bytes, then [`Table::begin_resizing`], a copy, and [`Table::resized`]; the reply
+    /// waits for that.
+    NeedsPlace(Id, u64),
 }
 
 impl Request {
@@ -190,6 +197,7 @@ impl Request {
             operation::ADOPT => Ok(Self::Adopt(id)),
             operation::AGREE => Ok(Self::Agree(id, record.freeze)),
             operation::REFUSE => Ok(Self::Refuse(id, record.freeze)),
+            operation::RESIZE => Ok(Self::Resize(id, record.size)),
             _ => Err(Error::Malformed),
         }
     }
@@ -222,6 +230,10 @@ impl Request {
             Self::Adopt(id) => with_id(blank, operation::ADOPT, id, 0),
             Self::Agree(id, freeze) => with_id(blank, operation::AGREE, id, freeze),
             Self::Refuse(id, freeze) => with_id(blank, operation::REFUSE, id, freeze),
+            Self::Resize(id, size) => RequestRecord {
+                size,
+                ..with_id(blank, operation::RESIZE, id, 0)
+            },
         }
     }
 }
@@ -247,6 +259,10 @@ impl<const N: usize> Table<N> {
             Request::Adopt(id) => self.adopt(from, id).map(|()| Answer::Done(id)),
             Request::Agree(id, freeze) => self.agree(from, id, freeze).map(|()| Answer::Done(id)),
             Request::Refuse(id, freeze) => self.refuse(from, id, freeze).map(|()| Answer::Done(id)),
+            Request::Resize(id, size) => {
+                self.check_resize(from, id, size)?;
+                Ok(Answer::NeedsPlace(id, size))
+            }
         }
     }
 }

@@ -42,6 +42,8 @@ pub(super) struct Bridge {
     pub(super) is_orphan: bool,
     pub(super) rights: Rights,
     pub(super) size: u64,
+    /// The size that it is about to get; only while it is frozen.
+    pub(super) resizing: Option<u64>,
     pub(super) range: Option<PhysRange>,
     /// Where it was before a move, until that memory is taken back.
     pub(super) left: Option<PhysRange>,
@@ -252,8 +254,15 @@ impl Bridge {
         self.awaited
     }
 
+    /// Keeps everybody from mapping it until it has another size. Nobody has it mapped now.
+    pub(super) fn begin_resizing(&mut self, size: u64, now_us: u64) {
+        self.begin_freeze(now_us, 0);
+        self.resizing = Some(size);
+    }
+
     /// Ends a freeze, wherever the bridge is now; returns whom to tell.
     pub(super) fn settle(&mut self) -> Vnodes {
+        self.resizing = None;
         self.phase = Phase::Settled;
         self.awaited = Vnodes::NONE;
         self.mapped()
@@ -264,8 +273,13 @@ impl Bridge {
         [self.range, self.left].into_iter().flatten()
     }
 
-    /// Whether a range could be the bridge's place.
+    /// Bytes that it has, or is about to have where that is more.
+    pub(super) fn bytes(&self) -> u64 {
+        self.size.max(self.resizing.unwrap_or(0))
+    }
+
+    /// Whether a range could be the bridge's next place.
     pub(super) fn suits(&self, range: PhysRange) -> bool {
-        range.size() == self.size && range.base() % GRANULE == 0
+        range.size() == self.resizing.unwrap_or(self.size) && range.base() % GRANULE == 0
     }
 }

@@ -93,9 +93,7 @@ impl<const N: usize> Table<N> {
     /// `size` bytes of zeros, for as long as it takes, and calls `provide` or `cancel`.
     pub fn reserve(&mut self, from: Life, create: &Create) -> Result<Id, Error> {
         self.check_alive(from)?;
-        if create.size == 0 || create.size % GRANULE != 0 {
-            return Err(Error::Size);
-        }
+        check_size(create.size)?;
         if !create.rights.is_sound() {
             return Err(Error::Mode);
         }
@@ -108,7 +106,7 @@ impl<const N: usize> Table<N> {
         if self.named(&create.key).is_some() {
             return Err(Error::Exists);
         }
-        self.check_quota(from.vnode, create.size)?;
+        self.check_quota(from.vnode, 1, create.size)?;
 
         let (index, slot) = (0u16..)
             .zip(&mut self.slots)
@@ -240,7 +238,7 @@ impl<const N: usize> Table<N> {
             return Err(Error::Denied);
         }
         if !is_heir {
-            self.check_quota(from.vnode, bridge.size)?;
+            self.check_quota(from.vnode, 1, bridge.bytes())?;
         }
         self.live(id)?.change(|bridge| {
             bridge.owner = from;
@@ -269,7 +267,7 @@ impl<const N: usize> Table<N> {
             Usage::default(),
             |usage, bridge| Usage {
                 bridges: usage.bridges.saturating_add(1),
-                bytes: usage.bytes.saturating_add(bridge.size),
+                bytes: usage.bytes.saturating_add(bridge.bytes()),
             },
         )
     }
@@ -292,11 +290,18 @@ impl<const N: usize> Table<N> {
         found.copied().unwrap_or(Generation(0))
     }
 
-    fn check_quota(&self, vnode: VnodeId, size: u64) -> Result<(), Error> {
+    /// Whether a vnode may have so many bridges and bytes more.
+    pub(super) fn check_quota(
+        &self,
+        vnode: VnodeId,
+        bridges: u16,
+        bytes: u64,
+    ) -> Result<(), Error> {
         let usage = self.usage(vnode);
         let quota = self.quotas.get(vnode.index()).ok_or(Error::Quota)?;
-        let bytes = usage.bytes.checked_add(size).ok_or(Error::Quota)?;
-        if usage.bridges >= quota.bridges || bytes > quota.bytes {
+        let bridges = usage.bridges.saturating_add(bridges);
+        let bytes = usage.bytes.checked_add(bytes).ok_or(Error::Quota)?;
+        if bridges > quota.bridges || bytes > quota.bytes {
             return Err(Error::Quota);
         }
         Ok(())
@@ -356,6 +361,14 @@ const fn follow_of(is_movable: bool) -> Follow {
     }
 }
 
+/// A bridge has whole granules.
+pub(super) const fn check_size(size: u64) -> Result<(), Error> {
+    if size == 0 || size % GRANULE != 0 {
+        return Err(Error::Size);
+    }
+    Ok(())
+}
+
 /// A bridge without memory.
 fn reserved(owner: Life, create: &Create) -> Bridge {
     Bridge {
@@ -365,6 +378,7 @@ fn reserved(owner: Life, create: &Create) -> Bridge {
         is_orphan: false,
         rights: create.rights,
         size: create.size,
+        resizing: None,
         range: None,
         left: None,
         users: [None; MAX_VNODES],
@@ -381,7 +395,7 @@ fn reserved(owner: Life, create: &Create) -> Bridge {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{mode, BridgeName};
+    use super::super::BridgeName;
     use super::*;
 
     /// BR-12: a serial counts the bridges of its place, and a place that has used them all up is left.
@@ -397,12 +411,7 @@ mod tests {
                 name: BridgeName::new("wire").unwrap(),
             },
             size: GRANULE,
-            rights: Rights {
-                mode: mode::ALL,
-                readers: Vnodes::ALL,
-                writers: Vnodes::ALL,
-                label: [0; 2],
-            },
+            rights: Rights::open_to(Vnodes::ALL),
             follow: Follow::Moves,
         };
         let mut table = Table::<2>::new();

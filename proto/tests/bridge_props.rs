@@ -360,6 +360,56 @@ fn br_42_the_registry_says_where_bridges_can_be() {
     assert_eq!(entry::read(&memory, 0), Ok(None));
 }
 
+/// BR-46 to BR-48: what nobody has mapped gets another size, and counts for it; nobody maps it meanwhile.
+#[test]
+fn br_46_a_bridge_that_nobody_has_mapped_gets_another_size() {
+    let mut world = World::new();
+    let (id, owner, user) = world.shared();
+    let table = &mut world.table;
+    let twice = 2 * GRANULE;
+    assert_eq!(
+        table.check_resize(owner, id, twice),
+        Err(Error::Pinned),
+        "it is mapped"
+    );
+    table.unmap(owner, id).unwrap();
+    assert_eq!(table.check_resize(owner, id, twice), Err(Error::Pinned));
+    table.unmap(user, id).unwrap();
+    assert_eq!(table.check_resize(user, id, twice), Err(Error::Denied));
+    assert_eq!(table.check_resize(owner, id, twice + 1), Err(Error::Size));
+    table.set_quota(owner.vnode, quota(1, 1));
+    assert_eq!(table.check_resize(owner, id, twice), Err(Error::Quota));
+    table.set_quota(owner.vnode, quota(1, 2));
+    assert_eq!(
+        table.begin_resizing(owner, id, twice, 5),
+        Ok(range(0, 1)),
+        "where it is now"
+    );
+    assert_eq!(table.usage(owner.vnode).bytes, twice);
+    assert_eq!(table.map(user, id), Err(Error::Moving));
+    assert_eq!(table.moved(id, range(4, 1), 6), Err(Error::Stale));
+    assert_eq!(table.resized(id, range(4, 1), 6), Err(Error::Size));
+    assert_eq!(table.resized(id, range(4, 2), 6), Ok(()));
+    let grant = table.map(user, id).unwrap();
+    assert_eq!((grant.range, grant.place), (range(4, 2), 1));
+    table.publish(&world.memory);
+    assert_eq!(table.reclaim(), Some(range(0, 1)));
+    table.unmap(user, id).unwrap();
+    // A lower quota takes nothing away.
+    table.set_quota(owner.vnode, quota(0, 0));
+    assert_eq!(table.check_resize(owner, id, GRANULE), Ok(()));
+    assert_eq!(table.check_resize(owner, id, twice), Ok(()));
+    assert_eq!(
+        table.check_resize(owner, id, twice + GRANULE),
+        Err(Error::Quota)
+    );
+    // It does not work out.
+    table.begin_resizing(owner, id, GRANULE, 7).unwrap();
+    assert_eq!(table.thaw(id, 8), Ok(()));
+    assert_eq!(table.map(user, id).unwrap().range, range(4, 2));
+    assert_eq!(table.resized(id, range(8, 1), 9), Err(Error::Stale));
+}
+
 #[test]
 fn br_70_only_what_nothing_holds_up_can_move() {
     let mut world = World::new();

@@ -66,6 +66,8 @@ struct Root {
     generations: [u32; VNODES as usize],
     /// Bridges that wait for memory.
     reserved: Vec<(Id, u64)>,
+    /// Those that wait for another size, and who has asked.
+    resizing: Vec<(Life, Id, u64)>,
 }
 
 impl Root {
@@ -77,6 +79,7 @@ impl Root {
             now_us: 0,
             generations: [0; VNODES as usize],
             reserved: Vec::new(),
+            resizing: Vec::new(),
         };
         (0..VNODES).for_each(|number| root.born(number));
         root
@@ -108,6 +111,7 @@ impl Root {
             }
             6 => self.provide(input),
             7 => self.follow_up(input),
+            9 => self.resize(input),
             // What an earlier life has left in a mailbox.
             8 => self.serve(life(number, from.generation.0.wrapping_sub(1)), input),
             _ => self.serve(from, input),
@@ -123,6 +127,7 @@ impl Root {
         assert_eq!(again, Ok(request));
         match self.table.serve(from, &request) {
             Ok(Answer::NeedsMemory(id, size)) => self.reserved.push((id, size)),
+            Ok(Answer::NeedsPlace(id, size)) => self.resizing.push((from, id, size)),
             Ok(Answer::Mapped(grant)) => {
                 assert_eq!(Grant::try_from(&GrantRecord::from(&grant)), Ok(grant));
                 let mut pieces = self
@@ -150,6 +155,22 @@ impl Root {
                 }
             }
             None => drop(self.table.cancel(id)),
+        }
+    }
+
+    /// Memory for a bridge that is to have another size; whatever has happened since it was asked for.
+    fn resize(&mut self, input: &Input<'_>) {
+        let which = input.below(self.resizing.len());
+        if which >= self.resizing.len() {
+            return;
+        }
+        let (from, id, size) = self.resizing.swap_remove(which);
+        let Some(to) = self.pool.allocate(size) else {
+            return;
+        };
+        let begun = self.table.begin_resizing(from, id, size, self.now_us);
+        if begun.is_err() || self.table.resized(id, to, self.now_us).is_err() {
+            self.pool.mark(to, false);
         }
     }
 

@@ -27,6 +27,8 @@ pub(crate) enum Call {
     Freeze(usize, u64),
     Moved(usize),
     Thaw(usize),
+    Resize(Who, usize, u64),
+    Resized(usize),
     Pass(u64),
     Die(usize),
     Born(usize),
@@ -55,6 +57,8 @@ pub(crate) fn any_call() -> impl Strategy<Value = Call> {
         6 => (bridge(), 0..20u64).prop_map(|(b, t)| Call::Freeze(b, t)),
         6 => bridge().prop_map(Call::Moved),
         2 => bridge().prop_map(Call::Thaw),
+        6 => (any_who(), bridge(), 0..5u64).prop_map(|(w, b, s)| Call::Resize(w, b, s)),
+        6 => bridge().prop_map(Call::Resized),
         2 => (0..10u64).prop_map(Call::Pass),
         2 => (0..VNODES).prop_map(Call::Die),
         3 => (0..VNODES).prop_map(Call::Born),
@@ -96,9 +100,12 @@ impl World {
             }
             Call::Publish => self.table.publish(&self.memory),
             Call::Drain(full) => self.drain(Vnodes(full)),
-            Call::Freeze(..) | Call::Moved(_) | Call::Thaw(_) | Call::Pass(_) => {
-                self.relocate(call)
-            }
+            Call::Resize(who, which, granules) => self.resize(who, which, granules * GRANULE),
+            Call::Freeze(..)
+            | Call::Moved(_)
+            | Call::Thaw(_)
+            | Call::Resized(_)
+            | Call::Pass(_) => self.relocate(call),
             other => self.ask_about(other),
         }
     }
@@ -112,7 +119,8 @@ impl World {
                 let now = self.model.now;
                 assert_eq!(self.table.freeze(id, now, timeout), right);
             }
-            Call::Moved(which) => self.moved(which),
+            Call::Moved(which) => self.moved(which, false),
+            Call::Resized(which) => self.moved(which, true),
             Call::Thaw(which) => {
                 let id = self.model.id(which);
                 let right = self.model.thaw(id);
@@ -215,13 +223,37 @@ impl World {
         }
     }
 
-    fn moved(&mut self, which: usize) {
+    /// BR-46 to BR-48: what may be asked is what may be begun.
+    fn resize(&mut self, who: Who, which: usize, size: u64) {
+        let (life, id) = (self.model.life(who), self.model.id(which));
+        let request = Request::Resize(id, size);
+        let payload = request.to_record().to_bytes();
+        let parsed = Request::from_record(&RequestRecord::from_bytes(&payload)).unwrap();
+        let asked = self.table.serve(life, &parsed);
+        let right = self.model.begin_resizing(life, id, size);
+        assert_eq!(asked, right.map(|_| Answer::NeedsPlace(id, size)));
+        let now = self.model.now;
+        assert_eq!(self.table.begin_resizing(life, id, size, now), right);
+    }
+
+    fn moved(&mut self, which: usize, is_resized: bool) {
         let id = self.model.id(which);
         let Some(range) = self.pool.allocate(self.model.size(id)) else {
             return;
         };
-        let right = self.model.moved(id, range);
-        assert_eq!(self.table.moved(id, range, self.model.now), right);
+        let now = self.model.now;
+        let (right, result) = if is_resized {
+            (
+                self.model.resized(id, range),
+                self.table.resized(id, range, now),
+            )
+        } else {
+            (
+                self.model.moved(id, range),
+                self.table.moved(id, range, now),
+            )
+        };
+        assert_eq!(result, right);
         if right.is_err() {
             self.pool.free(range);
         }

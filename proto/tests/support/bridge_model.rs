@@ -36,6 +36,7 @@ struct Bridge {
     rights: Rights,
     memory: Option<PhysRange>,
     left: Option<PhysRange>,
+    resizing: Option<u64>,
     users: BTreeMap<usize, User>,
     pins: BTreeSet<usize>,
     place: u32,
@@ -80,7 +81,12 @@ impl Bridge {
         users.map(|(vnode, _)| *vnode).collect()
     }
 
+    fn bytes(&self) -> u64 {
+        self.create.size.max(self.resizing.unwrap_or(0))
+    }
+
     fn settle(&mut self) {
+        self.resizing = None;
         self.phase = Phase::Settled;
         self.awaited.clear();
         self.untold.extend(self.mapped());
@@ -203,7 +209,9 @@ impl Model {
 
     pub(crate) fn size(&self, id: Id) -> u64 {
         let found = self.bridges.iter().find(|bridge| bridge.id == id);
-        found.map_or(GRANULE, |bridge| bridge.create.size)
+        found.map_or(GRANULE, |bridge| {
+            bridge.resizing.unwrap_or(bridge.create.size)
+        })
     }
 
     pub(crate) fn freeze_number(&self, id: Id) -> u32 {
@@ -302,7 +310,7 @@ impl Model {
         if !bridge.is_orphan || !(is_heir || life.vnode.is_root()) {
             return Err(Error::Denied);
         }
-        let size = bridge.create.size;
+        let size = bridge.bytes();
         if !is_heir {
             self.fits_quota(life.vnode, size)?;
         }
@@ -320,7 +328,7 @@ impl Model {
         };
         Usage {
             bridges: owned().count() as u16,
-            bytes: owned().map(|bridge| bridge.create.size).sum(),
+            bytes: owned().map(Bridge::bytes).sum(),
         }
     }
 

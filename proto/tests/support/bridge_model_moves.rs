@@ -3,7 +3,7 @@
 //! The model of the table of bridges: how they come, move, lose their vnodes, and go.
 
 use super::{Bridge, Model, Stage, User};
-use crate::bridges::SLOTS;
+use crate::bridges::{GRANULE, SLOTS};
 use adeos_proto::bridge::table::Create;
 use adeos_proto::bridge::{Access, Error, Follow, Id, Phase, Scope};
 use adeos_proto::id::{Life, PhysRange, VnodeId};
@@ -49,6 +49,7 @@ impl Model {
             rights: create.rights,
             memory: None,
             left: None,
+            resizing: None,
             users: BTreeMap::new(),
             pins: BTreeSet::new(),
             place: 0,
@@ -145,12 +146,60 @@ impl Model {
         }
     }
 
+    pub(crate) fn begin_resizing(
+        &mut self,
+        life: Life,
+        id: Id,
+        size: u64,
+    ) -> Result<PhysRange, Error> {
+        let bridge = self.live(life, id)?;
+        let is_owner = bridge.owner == life && !bridge.is_orphan;
+        if !is_owner && !life.vnode.is_root() {
+            return Err(Error::Denied);
+        }
+        if size == 0 || size % GRANULE != 0 {
+            return Err(Error::Size);
+        }
+        if bridge.phase != Phase::Settled || bridge.left.is_some() {
+            return Err(Error::Moving);
+        }
+        let is_used = !bridge.mapped().is_empty();
+        if bridge.create.follow == Follow::Stays || !bridge.pins.is_empty() || is_used {
+            return Err(Error::Pinned);
+        }
+        let (before, owner) = (bridge.create.size, bridge.owner.vnode.index());
+        let (usage, quota) = (self.usage(owner), self.quotas[owner]);
+        let is_much = usage.bridges > quota.bridges || usage.bytes - before + size > quota.bytes;
+        if size > before && is_much {
+            return Err(Error::Quota);
+        }
+        let bridge = self.live(life, id)?;
+        bridge.freeze += 1;
+        bridge.phase = Phase::Frozen;
+        bridge.resizing = Some(size);
+        Ok(bridge.memory.unwrap())
+    }
+
     pub(crate) fn moved(&mut self, id: Id, to: PhysRange) -> Result<(), Error> {
         self.stop_copying(id);
         let bridge = self.find(id, Stage::Live)?;
-        if bridge.phase != Phase::Frozen {
+        if bridge.phase != Phase::Frozen || bridge.resizing.is_some() {
             return Err(Error::Stale);
         }
+        self.replace(id, to)
+    }
+
+    pub(crate) fn resized(&mut self, id: Id, to: PhysRange) -> Result<(), Error> {
+        self.stop_copying(id);
+        if self.find(id, Stage::Live)?.resizing.is_none() {
+            return Err(Error::Stale);
+        }
+        self.replace(id, to)
+    }
+
+    fn replace(&mut self, id: Id, to: PhysRange) -> Result<(), Error> {
+        let bridge = self.find(id, Stage::Live)?;
+        bridge.create.size = to.size();
         bridge.left = bridge.memory.replace(to);
         bridge.place += 1;
         bridge.settle();

@@ -87,7 +87,7 @@ pub(crate) fn any_follow() -> impl Strategy<Value = Follow> {
 pub(crate) fn any_payload() -> impl Strategy<Value = [u8; 96]> {
     let near = (
         any_key(),
-        0..11u16,
+        0..12u16,
         0..4u16,
         0..4u16,
         0..7u16,
