@@ -15,6 +15,7 @@ use kernel::sync::Arc;
 
 mod beat;
 pub mod bridge;
+pub mod caller;
 mod channel;
 mod clock;
 mod control;
@@ -34,6 +35,7 @@ mod machine;
 mod mapping;
 mod members;
 mod mover;
+pub mod open_file;
 pub mod pipeline;
 mod pool;
 mod portal;

@@ -20,6 +20,8 @@ extern "C" {
     pub(crate) fn adeos_wall_ns() -> u64;
     pub(crate) fn adeos_release() -> *const c_char;
     pub(crate) fn adeos_cond_resched();
+    pub(crate) fn adeos_caller_user() -> u32;
+    pub(crate) fn adeos_caller_group() -> u32;
     pub(crate) fn adeos_in_hard_interrupt() -> bool;
     pub(crate) fn adeos_hold_soft_interrupts();
     pub(crate) fn adeos_let_soft_interrupts();

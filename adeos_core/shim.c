@@ -2,6 +2,7 @@
 /* Macros, inlines and per-CPU data of the kernel, as functions: no logic. */
 #include <linux/bottom_half.h>
 #include <linux/console.h>
+#include <linux/cred.h>
 #include <linux/debugfs.h>
 #include <linux/kmsg_dump.h>
 #include <linux/panic_notifier.h>
@@ -12,6 +13,8 @@
 #include <linux/seq_file.h>
 #include <linux/spinlock.h>
 #include <linux/timekeeping.h>
+#include <linux/uidgid.h>
+#include <linux/user_namespace.h>
 #include <linux/utsname.h>
 #include <linux/workqueue.h>
 #include <asm/apic.h>
@@ -79,6 +82,16 @@ const char *adeos_release(void)
 void adeos_cond_resched(void)
 {
 	cond_resched();
+}
+
+u32 adeos_caller_user(void)
+{
+	return from_kuid(&init_user_ns, current_fsuid());
+}
+
+u32 adeos_caller_group(void)
+{
+	return from_kgid(&init_user_ns, current_fsgid());
 }
 
 bool adeos_in_hard_interrupt(void)

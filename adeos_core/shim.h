@@ -29,6 +29,8 @@ bool adeos_tsc_is_sound(void);
 u64 adeos_wall_ns(void);
 const char *adeos_release(void);
 void adeos_cond_resched(void);
+u32 adeos_caller_user(void);
+u32 adeos_caller_group(void);
 bool adeos_in_hard_interrupt(void);
 void adeos_hold_soft_interrupts(void);
 void adeos_let_soft_interrupts(void);

@@ -5,7 +5,6 @@
 #![deny(unsafe_code)]
 
 use adeos_core::bridge::{
-    mode,
     Access,
     Bridge,
     BridgeName,
@@ -47,7 +46,8 @@ impl Board {
     /// EPROTO what it has made is of another version.
     pub(crate) fn open(core: &Arc<Core>) -> Result<Arc<Self>> {
         let key = Key {
-            scope: Scope::Global,
+            // Nobody but the root can make it.
+            scope: Scope::Local(VnodeId::ROOT),
             name: BridgeName::new(PREFIX).map_err(|_| EINVAL)?,
         };
         let opened = Bridge::open(core, &key, Access::Write, Follow::Stays, None);
@@ -107,12 +107,7 @@ fn spec(key: Key) -> Spec {
     Spec {
         key,
         size: board::SIZE as u64,
-        rights: Rights {
-            mode: mode::ALL,
-            readers: Vnodes::ALL,
-            writers: Vnodes::ALL,
-            label: [0; 2],
-        },
+        rights: Rights::open_to(Vnodes::ALL),
         follow: Follow::Stays,
     }
 }

@@ -16,10 +16,11 @@ use adeos_proto::layout::portal::REGIONS;
 use files::Device;
 use kernel::prelude::*;
 
+mod areas;
 mod board;
-mod caller;
+mod calls;
 mod desk;
-mod ffi;
+mod event_fd;
 mod files;
 mod handle;
 mod opening;

@@ -2,13 +2,19 @@
 
 //! Who sleeps in this kernel for a region: one place for all files that have it open (docs/bridge-shm.md, section 5).
 //!
-//! Locks: `quiet` and `sleepers`, mutexes; both are leaves, but that the board is looked at with `quiet`.
+//! Locks: `quiet`, `sleepers` and `signalled`, mutexes; all are leaves, but that the board is looked at with `quiet`.
 
 #![deny(unsafe_code)]
 
+use crate::board::Board;
+use crate::event_fd::EventFd;
 use adeos_core::bridge::Id;
 use adeos_core::Event;
-use adeos_proto::shm::board::Class;
+use adeos_proto::shm::board::{
+    Class,
+    Matter, //
+};
+use adeos_proto::shm::Region;
 use kernel::prelude::*;
 use kernel::sync::atomic::{
     Acquire,
@@ -55,8 +61,12 @@ impl Woken {
 #[pin_data]
 pub(crate) struct Desk {
     id: Id,
+    region: Region,
+    board: Arc<Board>,
     /// Counts deaths.
     deaths: Atomic<u64>,
+    /// Notices that have been signalled.
+    told: Atomic<u64>,
     /// There may be a notice, or a death.
     #[pin]
     news: PollCondVar,
@@ -64,17 +74,24 @@ pub(crate) struct Desk {
     quiet: Mutex<()>,
     #[pin]
     sleepers: Mutex<KVec<Sleeper>>,
+    /// What is signalled when there is news.
+    #[pin]
+    signalled: Mutex<KVec<Arc<EventFd>>>,
 }
 
 impl Desk {
-    pub(crate) fn new(id: Id) -> Result<Arc<Self>> {
+    pub(crate) fn new(id: Id, region: Region, board: Arc<Board>) -> Result<Arc<Self>> {
         Arc::pin_init(
             pin_init!(Self {
+                told: Atomic::new(board.notices(region)),
                 id,
+                region,
+                board,
                 deaths: Atomic::new(0),
                 news <- kernel::new_poll_condvar!("bridge_shm:news"),
                 quiet <- kernel::new_mutex!((), "bridge_shm:quiet"),
                 sleepers <- kernel::new_mutex!(KVec::new(), "bridge_shm:sleepers"),
+                signalled <- kernel::new_mutex!(KVec::new(), "bridge_shm:signalled"),
             }),
             GFP_KERNEL,
         )
@@ -98,6 +115,7 @@ impl Desk {
     pub(crate) fn mourn(&self) {
         self.deaths.fetch_add(1, Full);
         self.tell();
+        self.signal_all(true);
         self.wake_classes(u64::MAX);
     }
 
@@ -106,6 +124,34 @@ impl Desk {
         // Who has looked before, and is not asleep yet, has the lock.
         drop(self.quiet.lock());
         self.news.notify_all();
+        self.signal_all(false);
+    }
+
+    fn signal_all(&self, is_death: bool) {
+        let signalled = self.signalled.lock();
+        if signalled.is_empty() {
+            return;
+        }
+        // What comes behind this is told again; what came before is seen here.
+        self.board.announce(self.region, Matter::Notices);
+        let notices = self.board.notices(self.region);
+        let is_news = self.told.xchg(notices, Full) != notices;
+        if is_news || is_death {
+            for event in signalled.iter() {
+                event.signal();
+            }
+        }
+    }
+
+    /// Has an eventfd signalled when there is news. ENOMEM.
+    pub(crate) fn signal(&self, event: &Arc<EventFd>) -> Result {
+        Ok(self.signalled.lock().push(event.clone(), GFP_KERNEL)?)
+    }
+
+    /// Has it signalled no more.
+    pub(crate) fn signal_no_more(&self, event: &Arc<EventFd>) {
+        let mut signalled = self.signalled.lock();
+        signalled.retain(|other| !Arc::ptr_eq(other, event));
     }
 
     /// Keeps news back: one looks with it, and sleeps with it, so that nothing is told in between.

@@ -1,17 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A region that a program has open: what the calls of `proto/abi/shm.rs` do.
+//! A region that a program has open: where its memory is, who sleeps for it, and which locks are to be freed.
 
 #![deny(unsafe_code)]
 
 use crate::board::Board;
-use crate::caller;
-use crate::files;
+use crate::event_fd::EventFd;
 use crate::opening::{
     check,
-    entry_of,
-    mode_of,
-    vnodes_of, //
+    entry_of, //
 };
 use crate::pages::{
     Pages,
@@ -22,45 +19,36 @@ use crate::statics::{
     DeskUse, //
 };
 use adeos_core::bridge::{
-    mode,
     Access,
     Bridge,
     Entry,
     Id,
     Key,
-    Rights,
-    Scope,
     Vnodes, //
 };
-use adeos_core::user;
+use adeos_core::open_file::check_signals;
 use adeos_core::Core;
 use adeos_proto::abi::shm as abi;
-use adeos_proto::record;
 use adeos_proto::shm::board::{
     Class,
     Matter, //
 };
-use adeos_proto::shm::label::Label;
 use adeos_proto::shm::lock::{
     self,
     Token, //
 };
-use adeos_proto::shm::{
-    self,
-    Region, //
-};
+use adeos_proto::shm::Region;
 use adeos_proto::window::Window;
-use kernel::fs::File;
 use kernel::prelude::*;
 use kernel::sync::atomic::{
     Acquire,
     Atomic,
-    Full, //
+    Full,
+    Relaxed, //
 };
-use kernel::sync::poll::PollTable;
+use kernel::sync::poll::PollCondVar;
 use kernel::sync::{
     Arc,
-    ArcBorrow,
     Mutex, //
 };
 use kernel::time::delay::fsleep;
@@ -68,10 +56,6 @@ use kernel::time::{
     Delta,
     Instant,
     Monotonic, //
-};
-use kernel::uaccess::{
-    UserSliceReader,
-    UserSliceWriter, //
 };
 
 /// One sleeps no longer than this without a look (SH-42).
@@ -89,8 +73,8 @@ pub(crate) struct Handle {
     region: Region,
     bridge: Bridge,
     pages: Arc<Pages>,
-    key: Key,
-    size: u64,
+    /// Its bytes, when that was looked at last.
+    size: Atomic<u64>,
     access: Access,
     /// Notices that a `read` has told.
     seen: Atomic<u64>,
@@ -98,16 +82,20 @@ pub(crate) struct Handle {
     mourned: Atomic<u64>,
     /// What it writes into the words of locks that it has.
     token: Token,
-    /// Where locks lie that are to be freed when it is closed.
+    /// Where locks lie that are to be freed when it is closed. The pages are held while there are any.
     #[pin]
     guarded: Mutex<KVec<u64>>,
+    /// What is signalled when there is news.
+    #[pin]
+    signalled: Mutex<Option<Arc<EventFd>>>,
 }
 
 /// How long one still waits.
-struct Patience(Option<(Instant<Monotonic>, u64)>);
+pub(crate) struct Patience(Option<(Instant<Monotonic>, u64)>);
 
 impl Patience {
-    fn new(timeout_ms: u64) -> Self {
+    /// So long from now on; or [`abi::FOR_EVER`].
+    pub(crate) fn new(timeout_ms: u64) -> Self {
         Self((timeout_ms != abi::FOR_EVER).then(|| (Instant::now(), timeout_ms)))
     }
 
@@ -145,7 +133,7 @@ impl Handle {
         let region = Region::new(id.index).ok_or(EPROTO)?;
         let board = statics::board(&core)?;
         let size = entry_of(&bridge)?.range.size();
-        let desk = DeskUse::new(id, key)?;
+        let desk = DeskUse::new(id, key, region, &board)?;
         let token = statics::token(core.own_life());
         Arc::pin_init(
             pin_init!(Self {
@@ -157,19 +145,38 @@ impl Handle {
                 region,
                 bridge,
                 pages,
-                key,
-                size,
+                size: Atomic::new(size),
                 access,
                 token,
                 guarded <- kernel::new_mutex!(KVec::new(), "bridge_shm:guarded"),
+                signalled <- kernel::new_mutex!(None, "bridge_shm:signalled"),
             }),
             GFP_KERNEL,
         )
     }
 
-    /// Bytes of the region.
+    /// Which bridge it is.
+    pub(crate) fn id(&self) -> Id {
+        self.bridge.id()
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
+    /// Bytes of the region, when they were looked at last.
     pub(crate) fn size(&self) -> u64 {
-        self.size
+        self.size.load(Relaxed)
+    }
+
+    /// What this file may do.
+    pub(crate) fn access(&self) -> Access {
+        self.access
+    }
+
+    /// What it writes into the words of locks that it has.
+    pub(crate) fn token(&self) -> Token {
+        self.token
     }
 
     /// Its memory.
@@ -182,8 +189,39 @@ impl Handle {
         check(&self.entry()?, self.access)
     }
 
-    fn entry(&self) -> Result<Entry> {
-        entry_of(&self.bridge)
+    /// What is published of it now.
+    pub(crate) fn entry(&self) -> Result<Entry> {
+        let entry = entry_of(&self.bridge)?;
+        self.size.store(entry.range.size(), Relaxed);
+        Ok(entry)
+    }
+
+    /// A program is about to map a part that ends there; it is counted as an area. EINVAL it is not in the region, EACCES.
+    pub(crate) fn begin_area(&self, end: u64) -> Result {
+        let entry = self.entry()?;
+        if end > entry.range.size() {
+            return Err(EINVAL);
+        }
+        check(&entry, self.access)?;
+        self.add_area();
+        Ok(())
+    }
+
+    /// There is one more area of it.
+    pub(crate) fn add_area(&self) {
+        self.pages.hold();
+    }
+
+    /// There is one area less.
+    pub(crate) fn end_area(&self) {
+        self.pages.release();
+    }
+
+    /// Gives the region another size. See [`Bridge::resize`].
+    pub(crate) fn set_size(&self, bytes: u64) -> Result {
+        self.bridge.resize(bytes)?;
+        self.size.store(bytes, Relaxed);
+        Ok(())
     }
 
     /// Hands out where a part of the region is, for as long as `what` takes; no byte of it lies outside of the region.
@@ -208,18 +246,21 @@ impl Handle {
         self.pages.prepare(&self.bridge)
     }
 
-    /// The word at an offset.
+    /// The word at an offset. EINVAL it is not in the region any more.
     fn word(&self, offset: u64) -> Result<u32> {
-        loop {
-            // Every offset fits that is one of a region.
-            match self
-                .pages
-                .with(|mapped| mapped.load_acquire(offset as usize))
-            {
-                Ok(value) => return Ok(value),
+        let value = loop {
+            let found = self.pages.with(|mapped| {
+                is_in(offset, mapped.range().size())
+                    // Every offset fits that is one of a region.
+                    .then(|| mapped.load_acquire(offset as usize))
+            });
+            match found {
+                Ok(value) => break value.ok_or(EINVAL),
                 Err(_) => self.prepare_or_fail()?,
             }
-        }
+        };
+        self.pages.rest();
+        value
     }
 
     fn prepare_or_fail(&self) -> Result {
@@ -229,6 +270,32 @@ impl Handle {
             Err(Unusable::NoMemory) => Err(ENOMEM),
             Err(Unusable::Lost) => Err(EIO),
         }
+    }
+
+    /// Notices so far.
+    pub(crate) fn notices(&self) -> u64 {
+        self.board.notices(self.region)
+    }
+
+    /// Deaths of vnodes that may use it, since it is open in this kernel.
+    pub(crate) fn deaths(&self) -> u64 {
+        self.desk.deaths()
+    }
+
+    /// Where one waits for notices and deaths.
+    pub(crate) fn news(&self) -> &PollCondVar {
+        self.desk.news()
+    }
+
+    /// Whether there are notices that no `read` has told. Who asks is going to wait for [`Handle::news`].
+    pub(crate) fn has_notices(&self) -> bool {
+        self.board.announce(self.region, Matter::Notices);
+        self.notices() != self.seen.load(Acquire)
+    }
+
+    /// Whether there are deaths that no call has told.
+    pub(crate) fn has_deaths(&self) -> bool {
+        self.deaths() != self.mourned.load(Acquire)
     }
 
     /// EOWNERDEAD once for deaths since the last call.
@@ -241,8 +308,8 @@ impl Handle {
         }
     }
 
-    /// Waits until the region's notices are another number than `seen`: that one.
-    fn wait(&self, seen: u64, patience: &Patience) -> Result<u64> {
+    /// Waits until the region's notices are another number than `seen`: that one. ETIMEDOUT, EINTR, EOWNERDEAD.
+    pub(crate) fn wait(&self, seen: u64, patience: &Patience) -> Result<u64> {
         loop {
             let mut guard = self.desk.quiet();
             self.board.announce(self.region, Matter::Notices);
@@ -258,7 +325,37 @@ impl Handle {
         }
     }
 
-    fn notify(&self) {
+    /// Waits for notices that no other call of this has had, and takes them: how many. The errors are those of [`Handle::wait`].
+    pub(crate) fn take_notices(&self, patience: &Patience) -> Result<u64> {
+        loop {
+            let seen = self.seen.load(Acquire);
+            let notices = self.wait(seen, patience)?;
+            // Another thread may have taken them.
+            if self.seen.cmpxchg(seen, notices, Full).is_ok() {
+                return Ok(notices.wrapping_sub(seen));
+            }
+        }
+    }
+
+    /// Says what is signalled from now on when there are notices, or deaths: at once if there are any. ENOMEM.
+    pub(crate) fn set_signalled(&self, event: Option<EventFd>) -> Result {
+        let mut signalled = self.signalled.lock();
+        if let Some(before) = signalled.take() {
+            self.desk.signal_no_more(&before);
+        }
+        if let Some(event) = event {
+            let event = Arc::new(event, GFP_KERNEL)?;
+            self.desk.signal(&event)?;
+            if self.has_notices() || self.has_deaths() {
+                event.signal();
+            }
+            *signalled = Some(event);
+        }
+        Ok(())
+    }
+
+    /// Gives a notice.
+    pub(crate) fn notify(&self) {
         let vnodes = self.board.notify(self.region);
         self.tell(vnodes, 0);
     }
@@ -273,14 +370,15 @@ impl Handle {
         self.board.raise(&self.core, vnodes.without(own));
     }
 
-    fn wait_word(&self, record: &abi::Word) -> Result {
-        let class = self.class_of(record.offset)?;
-        let patience = Patience::new(record.timeout_ms);
-        let woken = self.desk.enter(record.offset)?;
+    /// Sleeps while a word has a value, until it is woken. EAGAIN it has another one, EINVAL there is no such word; and those of
+    /// [`Handle::wait`].
+    pub(crate) fn wait_word(&self, offset: u64, value: u32, patience: &Patience) -> Result {
+        let class = self.class_of(offset)?;
+        let woken = self.desk.enter(offset)?;
         let result = loop {
             self.board.announce(self.region, Matter::Word(class));
-            match self.word(record.offset) {
-                Ok(value) if value != record.value => break Err(EAGAIN),
+            match self.word(offset) {
+                Ok(now) if now != value => break Err(EAGAIN),
                 Ok(_) => {}
                 Err(error) => break Err(error),
             }
@@ -308,9 +406,10 @@ impl Handle {
         result.map_err(|error| patience.of_signal(error))
     }
 
-    fn wake_word(&self, record: &abi::Word) -> Result {
-        let class = self.class_of(record.offset)?;
-        self.wake(record.offset, class, record.value);
+    /// Wakes those that sleep on a word, so many at least. EINVAL there is no such word.
+    pub(crate) fn wake_word(&self, offset: u64, count: u32) -> Result {
+        let class = self.class_of(offset)?;
+        self.wake(offset, class, count);
         Ok(())
     }
 
@@ -322,234 +421,72 @@ impl Handle {
         }
     }
 
-    /// SH-61.
-    fn guard(&self, arg: usize) -> Result {
-        let record = abi::Guard::from_bytes(&user::read_record(arg)?);
-        user::zero(record.reserved == 0)?;
-        self.class_of(record.offset)?;
+    /// Has a lock freed when the file is closed while it has it. EINVAL there is no such word, ENOSPC, ENOMEM.
+    pub(crate) fn guard(&self, offset: u64) -> Result {
+        self.class_of(offset)?;
         let mut guarded = self.guarded.lock();
-        if guarded.contains(&record.offset) {
+        if guarded.contains(&offset) {
             return Ok(());
         }
         if guarded.len() >= abi::MAX_GUARDS {
             return Err(ENOSPC);
         }
-        Ok(guarded.push(record.offset, GFP_KERNEL)?)
-    }
-
-    /// SH-22.
-    fn keep(self: ArcBorrow<'_, Self>, arg: usize) -> Result {
-        let record = abi::Keep::from_bytes(&user::read_record(arg)?);
-        if !caller::may_administer() {
-            return Err(EPERM);
+        guarded.push(offset, GFP_KERNEL)?;
+        if guarded.len() == 1 {
+            // Held until the file is closed.
+            self.pages.hold();
         }
-        match record.keep {
-            0 => statics::forget(self.bridge.id()),
-            1 => statics::keep(self.into()),
-            _ => Err(EINVAL),
-        }
-    }
-
-    /// Which bridge it is.
-    pub(crate) fn id(&self) -> Id {
-        self.bridge.id()
+        Ok(())
     }
 
     /// Frees the locks that the file has, and wakes who waits for them.
     fn free_locks(&self) {
         for offset in self.guarded.lock().iter() {
-            let mut tries = 0..FREE_TRIES;
-            let freed = loop {
-                let freed = self
-                    .pages
-                    .with(|mapped| lock::free(mapped, *offset, self.token));
-                match freed {
-                    Ok(freed) => break freed,
-                    // It is being moved. A signal does not end this.
-                    Err(_) if tries.next().is_some() => {
-                        if self.prepare().is_err() {
-                            fsleep(Delta::from_millis(FREE_PAUSE_MS));
-                        }
-                    }
-                    Err(_) => break false,
-                }
-            };
-            if freed {
+            if self.free_lock(*offset) {
                 self.wake(*offset, Class::of(*offset), 1);
             }
         }
     }
 
+    /// Frees a lock, if the file has it; whether it had. A signal does not end this, nor does a move.
+    fn free_lock(&self, offset: u64) -> bool {
+        for _ in 0..FREE_TRIES {
+            let freed = self.pages.with(|mapped| {
+                is_in(offset, mapped.range().size()) && lock::free(mapped, offset, self.token)
+            });
+            if let Ok(freed) = freed {
+                return freed;
+            }
+            match self.prepare() {
+                Ok(()) => {}
+                Err(Unusable::Lost) => return false,
+                Err(_) => fsleep(Delta::from_millis(FREE_PAUSE_MS)),
+            }
+        }
+        false
+    }
+
+    /// The class of a word, which lies in the region.
     fn class_of(&self, offset: u64) -> Result<Class> {
-        let is_in_it = offset.checked_add(4).is_some_and(|end| end <= self.size);
+        // It may be larger than when it was looked at.
+        let is_in_it = is_in(offset, self.size()) || is_in(offset, self.entry()?.range.size());
         if offset % 4 != 0 || !is_in_it {
             return Err(EINVAL);
         }
         Ok(Class::of(offset))
     }
 
-    #[inline(never)]
-    fn stat(&self, arg: usize) -> Result {
-        user::read_record::<{ abi::Stat::SIZE }>(arg)?;
-        let entry = self.entry()?;
-        let label = Label::from_words(entry.rights.label).ok_or(EPROTO)?;
-        let (scope, vnode) = match self.key.scope {
-            Scope::Global => (1, 0),
-            Scope::Local(vnode) => (2, vnode.number()),
-        };
-        let answer = abi::Stat {
-            size: abi::Stat::SIZE as u32,
-            access: if self.access == Access::Write { 2 } else { 1 },
-            bytes: self.size,
-            user: label.user,
-            group: label.group,
-            mode: label.mode.into(),
-            scope,
-            vnode,
-            owner: entry.owner.vnode.number(),
-            owner_life: entry.owner.generation.0,
-            is_orphan: entry.is_orphan.into(),
-            readers: entry.rights.readers.0.into(),
-            writers: entry.rights.writers.0.into(),
-            notices: self.board.notices(self.region),
-            deaths: self.desk.deaths(),
-            moves: entry.place,
-            own_vnode: self.core.identity().vnode.number(),
-            users: statics::living(entry.users),
-            name: record::set_text(shm::program_name(&self.key.name).unwrap_or("")),
-            token: self.token.word(),
-            reserved: 0,
-        };
-        user::write_record(arg, &answer.to_bytes())
-    }
-
-    /// SH-14.
-    fn protect(&self, arg: usize) -> Result {
-        let record = abi::Protect::from_bytes(&user::read_record(arg)?);
-        user::zero(record.reserved == 0)?;
-        let (readers, writers) = vnodes_of(record.readers, record.writers)?;
-        let new = Label::new(record.user, record.group, mode_of(record.mode)?).ok_or(EINVAL)?;
-        let entry = self.entry()?;
-        let old = Label::from_words(entry.rights.label).ok_or(EACCES)?;
-        let is_its_user = caller::user() == old.user;
-        if !is_its_user && !caller::may_administer() {
-            return Err(EPERM);
-        }
-        let is_given_away = new.user != old.user;
-        let is_moved = new.group != old.group && !caller::is_in_group(new.group);
-        if (is_given_away || is_moved) && !caller::may_give_away() {
-            return Err(EPERM);
-        }
-        let rights = Rights {
-            mode: mode::ALL,
-            readers,
-            writers,
-            label: new.to_words(),
-        };
-        Bridge::protect(&self.core, &self.key, rights)
-    }
-
-    /// Does what is asked of the region's file. Process context.
-    pub(crate) fn ioctl(
-        self: ArcBorrow<'_, Self>,
-        is_nonblocking: bool,
-        cmd: u32,
-        arg: usize,
-    ) -> Result<isize> {
-        match cmd {
-            abi::SHM_STAT => self.stat(arg)?,
-            abi::SHM_PROTECT => self.protect(arg)?,
-            abi::SHM_WAIT => {
-                let mut record = abi::Wait::from_bytes(&user::read_record(arg)?);
-                user::zero(record.reserved == 0)?;
-                if is_nonblocking {
-                    record.timeout_ms = 0;
-                }
-                record.seen = self.wait(record.seen, &Patience::new(record.timeout_ms))?;
-                user::write_record(arg, &record.to_bytes())?;
-            }
-            abi::SHM_WAIT_WORD => {
-                self.wait_word(&abi::Word::from_bytes(&user::read_record(arg)?))?;
-            }
-            abi::SHM_NOTIFY | abi::SHM_WAKE_WORD | abi::SHM_GUARD
-                if self.access == Access::Read =>
-            {
-                return Err(EBADF);
-            }
-            abi::SHM_NOTIFY => self.notify(),
-            abi::SHM_WAKE_WORD => {
-                let record = abi::Word::from_bytes(&user::read_record(arg)?);
-                user::zero(record.timeout_ms == 0)?;
-                self.wake_word(&record)?;
-            }
-            abi::SHM_GUARD => self.guard(arg)?,
-            abi::SHM_KEEP => self.keep(arg)?,
-            _ => return Err(ENOTTY),
-        }
-        Ok(0)
-    }
-
-    /// Takes the notices since the last one (SH-5). Process context.
-    pub(crate) fn read(&self, is_nonblocking: bool, to: &mut UserSliceWriter) -> Result<isize> {
-        if to.len() < 8 {
-            return Err(EINVAL);
-        }
-        let patience = Patience::new(if is_nonblocking { 0 } else { abi::FOR_EVER });
-        loop {
-            let seen = self.seen.load(Acquire);
-            let notices = match self.wait(seen, &patience) {
-                Err(error) if error == ETIMEDOUT => return Err(EAGAIN),
-                result => result?,
-            };
-            // Another thread may have taken them.
-            if self.seen.cmpxchg(seen, notices, Full).is_ok() {
-                to.write_slice(&notices.wrapping_sub(seen).to_ne_bytes())?;
-                return Ok(8);
-            }
-        }
-    }
-
-    /// Gives a notice (SH-5). Process context.
-    pub(crate) fn write(&self, from: &mut UserSliceReader) -> Result<isize> {
-        if from.len() < 8 {
-            return Err(EINVAL);
-        }
-        let mut number = [0; 8];
-        from.read_slice(&mut number)?;
-        if u64::from_ne_bytes(number) != 0 {
-            self.notify();
-        }
-        Ok(8)
-    }
-
-    /// Registers for notices and deaths, and tells what there is (SH-5).
-    pub(crate) fn poll(&self, file: &File, table: &PollTable<'_>) -> u32 {
-        table.register_wait(file, self.desk.news());
-        self.board.announce(self.region, Matter::Notices);
-        let mut events = 0;
-        if self.board.notices(self.region) != self.seen.load(Acquire) {
-            events |= files::READABLE;
-        }
-        if self.access == Access::Write {
-            events |= files::WRITABLE;
-        }
-        if self.desk.deaths() != self.mourned.load(Acquire) {
-            events |= files::URGENT;
-        }
-        events
-    }
-
     /// The file is closed, and nothing maps it any more.
-    pub(crate) fn close(&self) {
+    pub(crate) fn end(&self) {
+        if let Some(signalled) = self.signalled.lock().take() {
+            self.desk.signal_no_more(&signalled);
+        }
         self.free_locks();
         self.pages.close();
     }
 }
 
-/// ERESTARTSYS when there is a signal.
-fn check_signals() -> Result {
-    match kernel::current!().signal_pending() {
-        true => Err(ERESTARTSYS),
-        false => Ok(()),
-    }
+/// Whether a word lies in a region.
+fn is_in(offset: u64, size: u64) -> bool {
+    offset.checked_add(4).is_some_and(|end| end <= size)
 }

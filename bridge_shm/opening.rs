@@ -4,13 +4,11 @@
 
 #![deny(unsafe_code)]
 
-use crate::caller;
 use crate::files;
 use crate::handle::Handle;
 use crate::pages::Pages;
 use crate::statics;
 use adeos_core::bridge::{
-    mode,
     Access,
     Bridge,
     Entry,
@@ -21,13 +19,20 @@ use adeos_core::bridge::{
     Spec,
     Vnodes, //
 };
+use adeos_core::caller::{
+    self,
+    Capability, //
+};
 use adeos_core::user;
 use adeos_core::Core;
 use adeos_proto::abi::shm as abi;
 use adeos_proto::id::VnodeId;
 use adeos_proto::record;
 use adeos_proto::shm;
-use adeos_proto::shm::label::Label;
+use adeos_proto::shm::label::{
+    Caller,
+    Label, //
+};
 use adeos_proto::shm::quota::Amount;
 use kernel::prelude::*;
 use kernel::sync::Arc;
@@ -99,10 +104,9 @@ fn create(record: &abi::Region) -> Result<(Arc<Handle>, Access)> {
         key,
         size: record.bytes,
         rights: Rights {
-            mode: mode::ALL,
             readers,
-            writers,
             label: label.to_words(),
+            ..Rights::open_to(writers)
         },
         follow: Follow::Moves,
     };
@@ -111,14 +115,9 @@ fn create(record: &abi::Region) -> Result<(Arc<Handle>, Access)> {
     let pages = Pages::new(own)?;
     // SH-20: before, to spare the root, and after: several may be made at once.
     let has = || Amount::of(Bridge::all(&core), own, user);
-    let is_free = caller::has_no_quota();
-    if !is_free && !has().plus(spec.size).is_within(statics::limit()) {
-        return Err(EDQUOT);
-    }
+    check_quota(has().plus(spec.size))?;
     let bridge = Bridge::create(&core, &spec, Some(pages.clone()))?;
-    if !is_free && !has().is_within(statics::limit()) {
-        return Err(EDQUOT);
-    }
+    check_quota(has())?;
     Handle::new(core, bridge, pages, key, access).map(|handle| (handle, access))
 }
 
@@ -154,8 +153,25 @@ pub(crate) fn entry_of(bridge: &Bridge) -> Result<Entry> {
     }
 }
 
-/// Checks that the current process may use a region. EACCES.
+/// Checks that the current process's user may have so much (SH-20). EDQUOT.
+pub(crate) fn check_quota(amount: Amount) -> Result {
+    if amount.is_within(statics::limit()) || caller::may(Capability::Exceed) {
+        Ok(())
+    } else {
+        Err(EDQUOT)
+    }
+}
+
+/// Checks that the current process may use a region (SH-11). EACCES.
 pub(crate) fn check(entry: &Entry, access: Access) -> Result {
     let label = Label::from_words(entry.rights.label).ok_or(EACCES)?;
-    caller::check(label, access)
+    let caller = Caller {
+        user: caller::user(),
+        in_group: caller::is_in_group,
+    };
+    if label.allows(&caller, access) || caller::may(Capability::Override) {
+        Ok(())
+    } else {
+        Err(EACCES)
+    }
 }

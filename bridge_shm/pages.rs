@@ -31,8 +31,10 @@ use kernel::time::msecs_to_jiffies;
 const LOOK_MS: u32 = 100;
 
 struct State {
-    /// Nothing before the first use, and while the region is moved.
+    /// Nothing before the first use, while nobody holds it, and while the region is moved.
     mapped: Option<Mapped>,
+    /// Areas of programs, and one for locks that are to be freed.
+    holds: usize,
     /// Whether somebody has asked to let go, and not said yet that it is over.
     is_frozen: bool,
     /// Whether that was so since it was prepared.
@@ -66,6 +68,7 @@ impl Pages {
     pub(crate) fn new(own: VnodeId) -> Result<Arc<Self>> {
         let state = State {
             mapped: None,
+            holds: 0,
             is_frozen: false,
             has_moved: false,
         };
@@ -90,6 +93,29 @@ impl Pages {
     pub(crate) fn with<R>(&self, what: impl FnOnce(&Mapped) -> R) -> Result<R, Unusable> {
         let state = self.state.lock();
         state.mapped.as_ref().map(what).ok_or(Unusable::NotYet)
+    }
+
+    /// Keeps the region mapped, once it is, until [`Pages::release`]: it has one size as long as anybody does. Process context.
+    pub(crate) fn hold(&self) {
+        self.state.lock().holds += 1;
+    }
+
+    /// Undoes one [`Pages::hold`]. Process context.
+    pub(crate) fn release(&self) {
+        let mut state = self.state.lock();
+        state.holds -= 1;
+        drop(state);
+        self.rest();
+    }
+
+    /// Lets go of the region unless somebody holds it: to be called after each use. Process context.
+    pub(crate) fn rest(&self) {
+        let mut state = self.state.lock();
+        if state.holds == 0 {
+            let mapped = state.mapped.take();
+            drop(state);
+            drop(mapped);
+        }
     }
 
     /// Has the region be there for [`Pages::with`]: maps it, or sleeps while it is moved, but not for long. NotYet then, and when

@@ -1,24 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-#include <linux/cred.h>
 #include <linux/fs.h>
 #include <linux/mm.h>
-#include <linux/uidgid.h>
-#include <linux/user_namespace.h>
 
 #include "shim.h"
-
-/* The user as which the current process uses files, as a number of the first user namespace. */
-u32 bridge_shm_user(void)
-{
-	return from_kuid(&init_user_ns, current_fsuid());
-}
-
-/* The same for its group. */
-u32 bridge_shm_group(void)
-{
-	return from_kgid(&init_user_ns, current_fsgid());
-}
 
 /* What fstat tells of a file that is new. */
 void bridge_shm_set_size(struct file *file, u64 bytes)

@@ -9,8 +9,6 @@ struct file;
 struct vm_area_struct;
 struct vm_fault;
 
-u32 bridge_shm_user(void);
-u32 bridge_shm_group(void);
 void bridge_shm_set_size(struct file *file, u64 bytes);
 void bridge_shm_release_fault_lock(struct vm_fault *vmf);
 void bridge_shm_seal(struct vm_area_struct *vma);

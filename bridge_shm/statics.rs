@@ -28,6 +28,7 @@ use adeos_proto::shm::lock::{
     Token, //
 };
 use adeos_proto::shm::quota::Amount;
+use adeos_proto::shm::Region;
 use core::ops::Deref;
 use kernel::prelude::*;
 use kernel::sync::atomic::{
@@ -145,13 +146,13 @@ pub(crate) struct DeskUse(Arc<Desk>);
 
 impl DeskUse {
     /// Finds it, or makes it. Process context. ENOMEM.
-    pub(crate) fn new(id: Id, key: Key) -> Result<Self> {
+    pub(crate) fn new(id: Id, key: Key, region: Region, board: &Arc<Board>) -> Result<Self> {
         let mut desks = DESKS.lock();
         if let Some(open) = desks.iter_mut().find(|open| open.desk.id() == id) {
             open.files += 1;
             return Ok(Self(open.desk.clone()));
         }
-        let desk = Desk::new(id)?;
+        let desk = Desk::new(id, region, board.clone())?;
         let open = Open {
             desk: desk.clone(),
             key,

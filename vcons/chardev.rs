@@ -3,10 +3,13 @@
 //! Character devices whose names are made up as they come, and that can be polled.
 //!
 //! The kernel crate's `miscdevice` has neither; and Linux's holds one lock for all of its devices while one
-//! is opened, which takes its time here. C headers: `include/linux/fs.h`, `include/linux/device.h`,
-//! `include/linux/poll.h`.
+//! is opened, which takes its time here. C headers: `include/linux/fs.h`, `include/linux/device.h`.
 
 use crate::ffi;
+use adeos_core::open_file::{
+    OpenFile,
+    Operations, //
+};
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 use kernel::bindings;
@@ -17,9 +20,7 @@ use kernel::error::{
 use kernel::ffi::{
     c_char,
     c_int,
-    c_long,
-    c_uint,
-    c_ulong, //
+    c_uint, //
 };
 use kernel::fs::File;
 use kernel::module::this_module;
@@ -30,49 +31,19 @@ use kernel::sync::atomic::{
     Relaxed,
     Release, //
 };
-use kernel::sync::poll::PollTable;
 use kernel::sync::{
     Arc,
-    ArcBorrow,
     Mutex, //
 };
 use kernel::types::ForeignOwnable;
-use kernel::uaccess::{
-    UserPtr,
-    UserSlice,
-    UserSliceReader,
-    UserSliceWriter, //
-};
 
-/// What [`OpenFile::poll`] tells: there is something to read.
-pub(crate) const READABLE: u32 = bindings::POLLIN | bindings::POLLRDNORM;
-/// Something can be written.
-pub(crate) const WRITABLE: u32 = bindings::POLLOUT | bindings::POLLWRNORM;
-/// Nothing more will come.
-pub(crate) const HUNG_UP: u32 = bindings::POLLHUP;
-
-/// A file that is open on such a device. All of it runs in process context.
-pub(crate) trait OpenFile: Send + Sync + Sized + 'static {
+/// A file that is open on such a device.
+pub(crate) trait Opened: OpenFile {
     /// What the device is of.
     type Subject: Send + Sync + 'static;
 
-    /// The device is opened.
+    /// The device is opened. Process context.
     fn open(subject: &Arc<Self::Subject>, file: &File) -> Result<Arc<Self>>;
-
-    /// Fills the buffer as far as there is something; how much. 0 is the end.
-    fn read(&self, file: &File, to: &mut UserSliceWriter) -> Result<usize>;
-
-    /// Takes what is in the buffer; how much.
-    fn write(&self, file: &File, from: &mut UserSliceReader) -> Result<usize>;
-
-    /// Registers for news, and tells what can be done now.
-    fn poll(&self, file: &File, table: &PollTable<'_>) -> u32;
-
-    /// Does what a number stands for.
-    fn ioctl(&self, file: &File, cmd: u32, arg: usize) -> Result<isize>;
-
-    /// The file is closed for the last time.
-    fn close(&self);
 }
 
 /// Devices that there can be.
@@ -80,7 +51,7 @@ pub(crate) const PLACES: usize = 16;
 
 /// The numbers of all devices of this module, and what each is of.
 #[pin_data(PinnedDrop)]
-pub(crate) struct Region<F: OpenFile> {
+pub(crate) struct Region<F: Opened> {
     major: u32,
     name: &'static CStr,
     class: NonNull<bindings::class>,
@@ -89,16 +60,16 @@ pub(crate) struct Region<F: OpenFile> {
 }
 
 // SAFETY: Classes and numbers may be used by any thread; the rest has a lock.
-unsafe impl<F: OpenFile> Send for Region<F> {}
+unsafe impl<F: Opened> Send for Region<F> {}
 // SAFETY: As above.
-unsafe impl<F: OpenFile> Sync for Region<F> {}
+unsafe impl<F: Opened> Sync for Region<F> {}
 
 /// The one region that this module has, for `open`, which is told a number only; or 0.
 static REGION: Atomic<usize> = Atomic::new(0);
 /// Rights of the devices; 0 if they follow from whether there is a group.
 static MODE: Atomic<u32> = Atomic::new(0);
 
-impl<F: OpenFile> Region<F> {
+impl<F: Opened> Region<F> {
     /// Takes numbers for devices of a name, which have these rights; with 0 those that [`group`] has may
     /// do what root may. The module makes one. Process context. EBUSY, ENOMEM.
     pub(crate) fn new(name: &'static CStr, mode: u16) -> Result<Arc<Self>> {
@@ -185,7 +156,7 @@ impl<F: OpenFile> Region<F> {
 }
 
 #[pinned_drop]
-impl<F: OpenFile> PinnedDrop for Region<F> {
+impl<F: Opened> PinnedDrop for Region<F> {
     fn drop(self: Pin<&mut Self>) {
         // SAFETY: The numbers were registered by `new`. No file is open on them: one keeps the module,
         // and devices keep this.
@@ -200,12 +171,12 @@ impl<F: OpenFile> PinnedDrop for Region<F> {
 
 /// A device: no file is opened on it once this is dropped, while those that are open stay. Dropped in
 /// process context.
-pub(crate) struct Device<F: OpenFile> {
+pub(crate) struct Device<F: Opened> {
     region: Arc<Region<F>>,
     place: usize,
 }
 
-impl<F: OpenFile> Device<F> {
+impl<F: Opened> Device<F> {
     /// Makes a device, which the kernel shows under its name in `/dev`; `!` stands for `/` there. Process
     /// context. EBUSY the place is taken, EEXIST the name is, EINVAL there is no such place, ENOMEM.
     pub(crate) fn new(
@@ -231,7 +202,7 @@ impl<F: OpenFile> Device<F> {
     }
 }
 
-impl<F: OpenFile> Drop for Device<F> {
+impl<F: Opened> Drop for Device<F> {
     fn drop(&mut self) {
         // SAFETY: The class lives; where there is no device of the number, nothing happens.
         unsafe {
@@ -297,16 +268,12 @@ unsafe extern "C" fn release(device: *mut bindings::device) {
 
 struct Table<F>(PhantomData<F>);
 
-impl<F: OpenFile> Table<F> {
+impl<F: Opened> Table<F> {
+    // `open` gives each file an `Arc<F>`, or there is no file.
     const OPERATIONS: bindings::file_operations = bindings::file_operations {
         owner: this_module::<crate::LocalModule>().as_ptr(),
         open: Some(Self::open),
-        release: Some(Self::release),
-        read: Some(Self::read),
-        write: Some(Self::write),
-        poll: Some(Self::poll),
-        unlocked_ioctl: Some(Self::ioctl),
-        ..pin_init::zeroed()
+        ..Operations::<F>::TABLE
     };
 
     /// # Safety
@@ -332,91 +299,5 @@ impl<F: OpenFile> Table<F> {
             }
             Err(error) => error.to_errno(),
         }
-    }
-
-    /// # Safety
-    ///
-    /// The file is open on a device of this kind.
-    unsafe fn of<'a>(file: *mut bindings::file) -> ArcBorrow<'a, F> {
-        // SAFETY: `open` has put it there, and `release`, which takes it away, comes last.
-        unsafe { <Arc<F> as ForeignOwnable>::borrow((*file).private_data.cast()) }
-    }
-
-    /// # Safety
-    ///
-    /// The file is open on a device of this kind, and nobody uses it any more.
-    unsafe extern "C" fn release(_inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
-        // SAFETY: `open` has put it there, for this to take.
-        let open = unsafe { Arc::<F>::from_foreign((*file).private_data.cast()) };
-        open.close();
-        0
-    }
-
-    /// # Safety
-    ///
-    /// The file is open on a device of this kind.
-    unsafe extern "C" fn read(
-        file: *mut bindings::file,
-        to: *mut c_char,
-        count: usize,
-        _offset: *mut bindings::loff_t,
-    ) -> isize {
-        // SAFETY: By this function's conditions.
-        let (open, file) = unsafe { (Self::of(file), File::from_raw_file(file)) };
-        let mut to = UserSlice::new(UserPtr::from_ptr(to.cast()), count).writer();
-        length(open.read(file, &mut to))
-    }
-
-    /// # Safety
-    ///
-    /// The file is open on a device of this kind.
-    unsafe extern "C" fn write(
-        file: *mut bindings::file,
-        from: *const c_char,
-        count: usize,
-        _offset: *mut bindings::loff_t,
-    ) -> isize {
-        // SAFETY: By this function's conditions.
-        let (open, file) = unsafe { (Self::of(file), File::from_raw_file(file)) };
-        let mut from = UserSlice::new(UserPtr::from_ptr(from.cast_mut().cast()), count).reader();
-        length(open.write(file, &mut from))
-    }
-
-    /// # Safety
-    ///
-    /// The file is open on a device of this kind.
-    unsafe extern "C" fn poll(
-        file: *mut bindings::file,
-        table: *mut bindings::poll_table_struct,
-    ) -> bindings::__poll_t {
-        // SAFETY: By this function's conditions.
-        let (open, file) = unsafe { (Self::of(file), File::from_raw_file(file)) };
-        // SAFETY: The caller's table is there meanwhile.
-        open.poll(file, &unsafe { PollTable::from_raw(table) })
-    }
-
-    /// # Safety
-    ///
-    /// The file is open on a device of this kind.
-    unsafe extern "C" fn ioctl(file: *mut bindings::file, cmd: c_uint, arg: c_ulong) -> c_long {
-        // SAFETY: By this function's conditions.
-        let (open, file) = unsafe { (Self::of(file), File::from_raw_file(file)) };
-        match open.ioctl(file, cmd, arg) {
-            Ok(value) => value as c_long,
-            Err(error) => error.to_errno() as c_long,
-        }
-    }
-}
-
-/// Whether the process that runs may administer the machine (CAP_SYS_ADMIN). Process context.
-pub(crate) fn may_administer() -> bool {
-    // SAFETY: It looks at the current process only.
-    unsafe { bindings::capable(bindings::CAP_SYS_ADMIN as c_int) }
-}
-
-fn length(result: Result<usize>) -> isize {
-    match result {
-        Ok(count) => count as isize,
-        Err(error) => error.to_errno() as isize,
     }
 }

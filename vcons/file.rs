@@ -5,16 +5,23 @@
 
 #![deny(unsafe_code)]
 
-use crate::chardev::{
-    self,
-    OpenFile, //
-};
+use crate::chardev::Opened;
 use crate::shown::{
     Shown,
     Signal,
     Viewers, //
 };
 use adeos_core::bridge::Id;
+use adeos_core::caller::{
+    self,
+    Capability, //
+};
+use adeos_core::open_file::{
+    self,
+    check_signals,
+    is_nonblocking,
+    OpenFile, //
+};
 use adeos_core::user;
 use adeos_proto::abi::console as abi;
 use adeos_proto::id::VnodeId;
@@ -32,6 +39,7 @@ use kernel::sync::atomic::{
 use kernel::sync::poll::PollTable;
 use kernel::sync::{
     Arc,
+    ArcBorrow,
     Mutex, //
 };
 use kernel::uaccess::{
@@ -240,26 +248,14 @@ impl ConsoleFile {
         let readers = u16::try_from(record.readers).map_err(|_| EINVAL)?;
         let writers = u16::try_from(record.writers).map_err(|_| EINVAL)?;
         let keeper = self.subject.viewers.keeper().ok_or(EPERM)?;
-        if !chardev::may_administer() {
+        if !caller::may(Capability::Administer) {
             return Err(EPERM);
         }
         keeper.allow(self.subject.vnode, readers, writers)
     }
 }
 
-/// ERESTARTSYS when there is a signal: whoever waits for what a hostile vnode says to be there looks, too.
-fn check_signals() -> Result {
-    match kernel::current!().signal_pending() {
-        true => Err(ERESTARTSYS),
-        false => Ok(()),
-    }
-}
-
-fn is_nonblocking(file: &File) -> bool {
-    file.flags() & flags::O_NONBLOCK != 0
-}
-
-impl OpenFile for ConsoleFile {
+impl Opened for ConsoleFile {
     type Subject = Subject;
 
     fn open(subject: &Arc<Subject>, file: &File) -> Result<Arc<Self>> {
@@ -273,7 +269,9 @@ impl OpenFile for ConsoleFile {
         }
         Ok(open)
     }
+}
 
+impl OpenFile for ConsoleFile {
     fn read(&self, file: &File, to: &mut UserSliceWriter) -> Result<usize> {
         if to.is_empty() {
             return Ok(0);
@@ -321,18 +319,18 @@ impl OpenFile for ConsoleFile {
         let mut events = 0;
         // What makes no sense is told by reading it.
         if self.shown.has_news(next).unwrap_or(true) {
-            events |= chardev::READABLE;
+            events |= open_file::READABLE;
         }
         if self.shown.can_type(self.number) {
-            events |= chardev::WRITABLE;
+            events |= open_file::WRITABLE;
         }
         if !self.shown.is_alive() {
-            events |= chardev::HUNG_UP;
+            events |= open_file::HUNG_UP;
         }
         events
     }
 
-    fn ioctl(&self, file: &File, cmd: u32, arg: usize) -> Result<isize> {
+    fn ioctl(self: ArcBorrow<'_, Self>, file: &File, cmd: u32, arg: usize) -> Result<isize> {
         let is_writer = file.flags() & flags::O_ACCMODE != flags::O_RDONLY;
         match cmd {
             abi::VCONS_STATUS => self.status(arg)?,

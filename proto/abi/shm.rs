@@ -39,6 +39,19 @@ pub const SHM_GUARD: u32 = read_write(72, Guard::SIZE);
 /// the module is unloaded. ENOENT it is not kept here.
 pub const SHM_KEEP: u32 = read_write(73, Keep::SIZE);
 
+/// Has the region signal an eventfd when there are notices, or a death, instead of the one that this file has said before: [`Signal`].
+/// EBADF there is no such descriptor, EINVAL it is none of an eventfd.
+pub const SHM_SIGNAL: u32 = read_write(74, Signal::SIZE);
+
+/// Gives the region another size, which must be used nowhere: [`Resize`]. What it had is still there, as far as there is room, and
+/// what is new is zeros. EBADF the file is open for reading, EPERM the caller is not its user, EACCES this vnode is not its owner, EINVAL the
+/// size is none, EBUSY it is mapped and has been touched, or has locks that are guarded, or is pinned, EAGAIN it is being moved,
+/// EDQUOT, ENOMEM there is no room for both sizes at once.
+pub const SHM_RESIZE: u32 = read_write(75, Resize::SIZE);
+
+/// No eventfd, as [`Signal::descriptor`].
+pub const NO_DESCRIPTOR: u32 = u32::MAX;
+
 /// Locks that one file can have guarded.
 pub const MAX_GUARDS: usize = 64;
 
@@ -188,5 +201,27 @@ record! {
         size: u32,
         /// 1 to keep it, 0 to do so no more.
         keep: u32,
+    }
+}
+
+record! {
+    /// What a region signals.
+    pub struct Signal: 8 {
+        /// Bytes of this record.
+        size: u32,
+        /// An eventfd of the caller's, or [`NO_DESCRIPTOR`].
+        descriptor: u32,
+    }
+}
+
+record! {
+    /// How large a region is to be.
+    pub struct Resize: 16 {
+        /// Bytes of this record.
+        size: u32,
+        /// Zero.
+        reserved: u32,
+        /// Bytes of the region: whole units of 2 MiB.
+        bytes: u64,
     }
 }

@@ -33,8 +33,6 @@ pub struct Caller<InGroup> {
     pub user: u32,
     /// Whether it is in a group, be it its first or another.
     pub in_group: InGroup,
-    /// Whether no mode bit matters to it (CAP_DAC_OVERRIDE).
-    pub overrides: bool,
 }
 
 impl Label {
@@ -79,7 +77,7 @@ impl Label {
             Access::Read => READ,
             Access::Write => READ | WRITE,
         };
-        caller.overrides || self.mode >> class & wanted == wanted
+        self.mode >> class & wanted == wanted
     }
 }
 
@@ -92,13 +90,7 @@ mod tests {
         let caller = Caller {
             user,
             in_group: |group| groups.contains(&group),
-            overrides: false,
         };
-        let overriding = Caller {
-            overrides: true,
-            ..caller
-        };
-        assert!(label.allows(&overriding, access));
         label.allows(&caller, access)
     }
 

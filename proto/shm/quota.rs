@@ -39,6 +39,14 @@ impl Amount {
         }
     }
 
+    /// With one of the regions of another size.
+    pub const fn resized(self, from: u64, to: u64) -> Self {
+        Self {
+            bytes: self.bytes.saturating_sub(from).saturating_add(to),
+            ..self
+        }
+    }
+
     /// Whether it is no more than a limit.
     pub const fn is_within(self, limit: Self) -> bool {
         self.regions <= limit.regions && self.bytes <= limit.bytes
@@ -48,7 +56,7 @@ impl Amount {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bridge::{mode, Id, Key, Phase, Rights, Scope, Vnodes};
+    use crate::bridge::{Id, Key, Phase, Rights, Scope, Vnodes};
     use crate::id::{Generation, Life, PhysRange, MAX_VNODES};
     use crate::layout::GRANULE;
 
@@ -67,10 +75,8 @@ mod tests {
             },
             is_orphan: index % 2 == 0,
             rights: Rights {
-                mode: mode::ALL,
-                readers: Vnodes::ALL,
-                writers: Vnodes::ALL,
                 label: label.unwrap_or_default(),
+                ..Rights::open_to(Vnodes::ALL)
             },
             range: PhysRange::new(GRANULE, granules * GRANULE).unwrap(),
             place: 0,
@@ -103,5 +109,8 @@ mod tests {
         let more = Amount { regions: 3, bytes };
         assert!(has.plus(0).is_within(more) && !has.plus(1).is_within(more));
         assert!(!has.plus(u64::MAX).is_within(more));
+        assert_eq!(has.resized(GRANULE, 2 * GRANULE).bytes, 5 * GRANULE);
+        assert_eq!(has.resized(3 * GRANULE, GRANULE).bytes, 2 * GRANULE);
+        assert!(!has.resized(GRANULE, u64::MAX).is_within(more));
     }
 }
