@@ -3,6 +3,7 @@
 //! Telling what bridges there are: `vnode bridge list`, `show` and `stat`; making those of programs: `create` and `remove`.
 
 mod kept;
+pub(crate) mod region;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -25,7 +26,6 @@ use crate::say;
 use crate::show::{pairs, table};
 use crate::size;
 use crate::vnode::Vnode;
-pub(crate) use kept::{parse_mode, parse_size};
 pub(crate) use report::Report;
 
 /// Columns of `list`.
