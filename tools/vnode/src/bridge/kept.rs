@@ -33,7 +33,7 @@ pub(super) fn create(args: &BridgeCreateArgs) -> Result<()> {
 
 /// Who may use a region, as the kernel has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Rights {
+pub(super) struct Rights {
     mode: u32,
     user: u32,
     group: u32,
@@ -43,7 +43,7 @@ struct Rights {
 
 impl Rights {
     /// What settings say. Fails with [`Kind::NoVnode`].
-    fn new(settings: &Settings, names: &Names) -> Result<Self> {
+    pub(super) fn new(settings: &Settings, names: &Names) -> Result<Self> {
         Ok(Self {
             mode: settings.mode,
             user: settings.user,
@@ -51,6 +51,19 @@ impl Rights {
             readers: vnodes(&settings.readers, names)?,
             writers: vnodes(&settings.writers, names)?,
         })
+    }
+
+    /// What the kernel tells of a region for which this was said.
+    #[cfg(test)]
+    pub(super) fn stat(self, stat: Stat) -> Stat {
+        Stat {
+            mode: self.mode,
+            user: self.user,
+            group: self.group,
+            readers: self.readers,
+            writers: self.writers,
+            ..stat
+        }
     }
 
     /// What the kernel tells.
@@ -81,12 +94,25 @@ impl Rights {
 }
 
 /// Makes a region that the kernel keeps.
-fn make(settings: &Settings, rights: &Rights) -> Result<()> {
+pub(super) fn make(settings: &Settings, rights: &Rights) -> Result<()> {
     let name = settings.name.as_str();
     let made = Region::create(name, &rights.options(settings.size_bytes));
     // Until it is kept it goes by itself if anything fails.
     made.and_then(|region| rights.settle(&region))
         .map_err(|error| explain(name, &error))
+}
+
+/// Says who may use a region that is there, and has the kernel keep it.
+pub(super) fn settle(name: &str, region: &Region, rights: &Rights) -> Result<()> {
+    rights.settle(region).map_err(|error| explain(name, &error))
+}
+
+/// The region of a name, if there is one.
+pub(super) fn find(name: &str) -> io::Result<Option<Region>> {
+    match Region::open(name, Access::Read) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && has_device() => Ok(None),
+        found => found.map(Some),
+    }
 }
 
 fn has_device() -> bool {
@@ -119,7 +145,7 @@ fn vnodes(list: &Listed, names: &Names) -> Result<Vnodes> {
 }
 
 /// What the kernel says, for a person.
-fn explain(name: &str, error: &io::Error) -> Failure {
+pub(super) fn explain(name: &str, error: &io::Error) -> Failure {
     let number = error.raw_os_error().map(Errno::from_raw_os_error);
     match (error.kind(), number) {
         (_, Some(Errno::NOENT)) if !has_device() => Failure::new(

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a region is to be: the words of `vnode bridge create`, and their checks.
+//! What a region is to be: the words and checks that `vnode bridge create` and cluster files share.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,6 +9,7 @@ use adeos_proto::id::{NameError, VnodeName, MAX_VNODES};
 use adeos_proto::shm::label::MODE_BITS;
 use adeos_proto::shm::{region_name, MAX_NAME};
 use bridge::Vnodes;
+use serde::{Serialize, Serializer};
 
 use crate::limits;
 use crate::size;
@@ -17,11 +18,12 @@ use crate::size;
 pub(crate) const DEFAULT_MODE: u32 = 0o600;
 
 /// What a region is to be.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Settings {
     /// What programs call it.
     pub(crate) name: String,
     pub(crate) size_bytes: u64,
+    #[serde(serialize_with = "octal")]
     pub(crate) mode: u32,
     pub(crate) user: u32,
     pub(crate) group: u32,
@@ -49,6 +51,10 @@ impl fmt::Display for Settings {
             write!(f, "readers {readers}, writers {writers}")
         }
     }
+}
+
+fn octal<S: Serializer>(mode: &u32, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&format!("{mode:04o}"))
 }
 
 /// Vnodes as a list names them.
@@ -115,6 +121,17 @@ impl Listed {
         names.into_iter().flatten().map(String::as_str)
     }
 
+    /// The list without those for which `is_there` does not hold.
+    pub(super) fn only(&self, is_there: impl Fn(&str) -> bool) -> Self {
+        match self {
+            Self::All => Self::All,
+            Self::These(_) => {
+                let names = self.names().filter(|name| is_there(name));
+                Self::These(names.map(str::to_owned).collect())
+            }
+        }
+    }
+
     /// The set that the kernel knows them by; fails with the first name that has no number.
     pub(super) fn numbers(&self, number: impl Fn(&str) -> Option<u32>) -> Result<Vnodes, &str> {
         if *self == Self::All {
@@ -124,6 +141,15 @@ impl Listed {
             let bit = number(name).and_then(|number| 1u16.checked_shl(number));
             Ok(Vnodes(set.0 | bit.ok_or(name)?))
         })
+    }
+
+    /// The list of a set, by what the vnodes are called.
+    pub(super) fn of(vnodes: Vnodes, name: impl Fn(u32) -> String) -> Self {
+        if vnodes == Vnodes::ALL {
+            return Self::All;
+        }
+        let numbers = (0..u16::BITS).filter(|number| vnodes.0 & 1u16.wrapping_shl(*number) != 0);
+        Self::These(numbers.map(name).collect())
     }
 }
 
@@ -136,6 +162,12 @@ impl fmt::Display for Listed {
             Self::These(names) if names.is_empty() => f.write_str("none"),
             Self::These(_) => f.write_str(&self.names().collect::<Vec<_>>().join(",")),
         }
+    }
+}
+
+impl Serialize for Listed {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
@@ -266,6 +298,9 @@ mod tests {
         for unknown in ["web", "sixteenth"] {
             assert_eq!(list(&format!("db,{unknown}")).numbers(number), Err(unknown));
         }
+        let there = list("db,web").only(|name| number(name).is_some());
+        assert_eq!(there, list("db"));
+        assert_eq!(Listed::All.only(|_| false), Listed::All);
     }
 
     #[test]
@@ -285,6 +320,14 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_set_comes_back_from_its_list(bits: u16) {
+            let listed = Listed::of(Vnodes(bits), |number| format!("v{number}"));
+            prop_assert_eq!(&list(&listed.to_string()), &listed);
+            let number = |name: &str| name.strip_prefix('v')?.parse().ok();
+            prop_assert_eq!(listed.numbers(number), Ok(Vnodes(bits)));
+        }
+
         #[test]
         fn no_text_is_read_as_more_than_it_names(text in "[a-c#0-9,]{0,12}|all|none|.{0,12}") {
             if let Ok(listed) = Listed::parse(&text) {

@@ -19,7 +19,7 @@ pub(crate) enum BridgeCommand {
     /// Make a bridge for programs and keep it, whether one uses it or not
     ///
     /// Programs open it by its name through /dev/bridge_shm (the library `bridge`); here it is listed as shm.NAME. It is kept until it is removed,
-    /// or until this vnode ends.
+    /// or until this vnode ends. A cluster file says the same in `[[region]]`.
     Create(BridgeCreateArgs),
     /// Keep a bridge for programs no more: it goes with its last user
     Remove(BridgeRemoveArgs),
