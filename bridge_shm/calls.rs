@@ -170,7 +170,7 @@ impl Handle {
         Bridge::protect(self.core(), &entry.key, rights)
     }
 
-    /// SH-23.
+    /// SH-26.
     fn resize(&self, file: &File, arg: usize) -> Result {
         let record = abi::Resize::from_bytes(&user::read_record(arg)?);
         user::zero(record.reserved == 0)?;

@@ -5,7 +5,8 @@
 //!
 //! Vnodes that the file does not name are left alone. Images are loaded one after the other, the
 //! ones with a fixed address first so that no other takes their place; the kernels then boot side
-//! by side. What has been started stays when a later start fails.
+//! by side. What has been started stays when a later start fails. Regions are made in between, when all vnodes
+//! have their numbers.
 
 mod plan;
 
@@ -15,6 +16,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+use crate::bridge::regions::{self, Regions};
 use crate::cli::{ApplyArgs, BootArgs};
 use crate::console::sharing::{self, Sharing};
 use crate::device::Kmb;
@@ -27,7 +29,7 @@ use crate::say;
 use crate::settings::Settings;
 use crate::start;
 use crate::stop;
-use crate::vnode::Vnode;
+use crate::vnode::{self, Vnode};
 pub(crate) use plan::{Action, OnDifference, Plan};
 
 /// Applies the file that the command line names.
@@ -36,10 +38,11 @@ pub(crate) fn run(args: &ApplyArgs) -> Result<()> {
         vnodes,
         sharing,
         wiring,
+        regions,
     } = wanted(&args.file)?;
     let settings = vnodes.into_iter().map(|(settings, _)| settings).collect();
     let kmb = Kmb::open()?;
-    let plan = Plan::make(&kmb, settings, OnDifference::new(args.replace))?;
+    let plan = Plan::make(&kmb, settings, &regions, OnDifference::new(args.replace))?;
     if args.dry_run {
         print(&plan, &args.boot)?;
     }
@@ -50,13 +53,18 @@ pub(crate) fn run(args: &ApplyArgs) -> Result<()> {
 
     sharing.set_group()?;
     wiring.allow(&kmb)?;
-    let mut done = carry_out(&kmb, &plan, args, &wiring);
+    let mut settled = Vec::new();
+    let mut done = carry_out(&kmb, &plan, args, &wiring, || {
+        settle(&kmb, &regions, &mut settled)
+    });
     if done.is_ok() && !args.boot.no_wait {
         done = share_consoles(&kmb, &sharing).and_then(|()| wiring.plug(&kmb));
     }
     if args.boot.json {
-        let reports: Vec<_> = Vnode::all(&kmb)?.iter().map(Vnode::report).collect();
-        say::json(&reports)?;
+        say::json(&JsonState {
+            vnodes: Vnode::all(&kmb)?.iter().map(Vnode::report).collect(),
+            regions: &settled,
+        })?;
     }
     done
 }
@@ -69,6 +77,8 @@ pub(crate) struct Aim {
     pub(crate) sharing: Sharing,
     /// Which of them are on which segments.
     pub(crate) wiring: Wiring,
+    /// Memory for their programs.
+    pub(crate) regions: Regions,
 }
 
 /// What a file asks for; fails with all that the linter finds.
@@ -81,7 +91,7 @@ pub(crate) fn wanted(file: &Path) -> Result<Aim> {
         .iter()
         .for_each(|finding| say::err(&source.show(finding)));
     if lint::has_errors(&findings) {
-        let summary = lint::summary(&findings, cluster.vnodes.len());
+        let summary = lint::summary(&findings, &cluster);
         return Err(
             Failure::failed(format!("{}: {summary}", file.display())).help("nothing was started")
         );
@@ -94,6 +104,7 @@ pub(crate) fn wanted(file: &Path) -> Result<Aim> {
         vnodes: settings.collect::<Result<_>>()?,
         sharing: Sharing::of(&cluster)?,
         wiring: Wiring::of(&cluster),
+        regions: Regions::of(&cluster),
     })
 }
 
@@ -137,7 +148,14 @@ pub(crate) fn make_way(kmb: &Kmb, plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-fn carry_out(kmb: &Kmb, plan: &Plan, args: &ApplyArgs, wiring: &Wiring) -> Result<()> {
+/// Starts what is to be started; `settle` is for what the numbers of all vnodes are needed for.
+fn carry_out(
+    kmb: &Kmb,
+    plan: &Plan,
+    args: &ApplyArgs,
+    wiring: &Wiring,
+    settle: impl FnOnce() -> Result<()>,
+) -> Result<()> {
     for step in plan.steps.iter().filter(|step| step.action == Action::Keep) {
         say::progress(&step.settings.name, "runs already");
     }
@@ -152,12 +170,29 @@ fn carry_out(kmb: &Kmb, plan: &Plan, args: &ApplyArgs, wiring: &Wiring) -> Resul
         }
     }
     // Before they have got far enough to want it.
-    if let Err(failure) = wiring.allow(kmb) {
-        failed = tell_earlier(failed, failure);
+    for allowed in [wiring.allow(kmb), settle()] {
+        if let Err(failure) = allowed {
+            failed = tell_earlier(failed, failure);
+        }
     }
     if !args.boot.no_wait {
         if let Err(failure) = start::boot_all(kmb, loaded, &args.boot) {
             failed = tell_earlier(failed, failure);
+        }
+    }
+    failed.map_or(Ok(()), Err)
+}
+
+/// Brings regions to what the file says, as far as that goes, and tells of each; adds it to `settled`.
+fn settle(kmb: &Kmb, regions: &Regions, settled: &mut Vec<regions::Step>) -> Result<()> {
+    let mut failed = None;
+    for region in regions.carry_out(kmb)? {
+        match region {
+            Ok(step) => {
+                step.tell();
+                settled.push(step);
+            }
+            Err(failure) => failed = tell_earlier(failed, failure),
         }
     }
     failed.map_or(Ok(()), Err)
@@ -171,10 +206,18 @@ fn tell_earlier(earlier: Option<Failure>, failure: Failure) -> Option<Failure> {
     Some(failure)
 }
 
+/// What `apply --json` prints: all vnodes that there are, and what was done about the file's regions.
+#[derive(Serialize)]
+struct JsonState<'a> {
+    vnodes: Vec<vnode::Report>,
+    regions: &'a [regions::Step],
+}
+
 /// What `apply --dry-run --json` prints.
 #[derive(Serialize)]
 struct JsonPlan<'a> {
     steps: Vec<JsonStep<'a>>,
+    regions: &'a [regions::Step],
     conflicts: &'a [String],
 }
 
@@ -195,10 +238,11 @@ fn print(plan: &Plan, args: &BootArgs) -> Result<()> {
         let steps = steps.collect();
         return say::json(&JsonPlan {
             steps,
+            regions: &plan.regions,
             conflicts: &plan.conflicts,
         });
     }
-    plan.steps
-        .iter()
-        .try_for_each(|step| say::out(&format!("{step}\n")))
+    let vnodes = plan.steps.iter().map(|step| format!("{step}\n"));
+    let regions = plan.regions.iter().map(|step| format!("{step}\n"));
+    vnodes.chain(regions).try_for_each(|line| say::out(&line))
 }

@@ -3,6 +3,8 @@
 //! Telling what bridges there are: `vnode bridge list`, `show` and `stat`; making those of programs: `create` and `remove`.
 
 mod kept;
+pub(crate) mod region;
+pub(crate) mod regions;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -25,7 +27,6 @@ use crate::say;
 use crate::show::{pairs, table};
 use crate::size;
 use crate::vnode::Vnode;
-pub(crate) use kept::{parse_mode, parse_size};
 pub(crate) use report::Report;
 
 /// Columns of `list`.
@@ -294,7 +295,11 @@ pub(crate) struct Names(BTreeMap<u32, String>);
 impl Names {
     pub(crate) fn known() -> Self {
         let vnodes = Kmb::open().and_then(|kmb| Vnode::all(&kmb));
-        let vnodes = vnodes.unwrap_or_default();
+        Self::of_all(&vnodes.unwrap_or_default())
+    }
+
+    /// What the root and these are called.
+    fn of_all(vnodes: &[Vnode]) -> Self {
         let mut names: BTreeMap<_, _> = vnodes
             .iter()
             .map(|vnode| (vnode.number(), vnode.name().to_owned()))
@@ -309,12 +314,16 @@ impl Names {
             .map_or_else(|| format!("#{vnode}"), Clone::clone)
     }
 
+    /// The vnode of a name, or number.
     fn number(&self, name: &str) -> Option<u32> {
-        let named = self.0.iter().find(|(_, known)| *known == name);
         let digits = name.strip_prefix('#').unwrap_or(name);
-        named
-            .map(|(number, _)| *number)
-            .or_else(|| digits.parse().ok())
+        self.named(name).or_else(|| digits.parse().ok())
+    }
+
+    /// The vnode of a name.
+    fn named(&self, name: &str) -> Option<u32> {
+        let mut named = self.0.iter().filter(|(_, known)| *known == name);
+        named.next().map(|(number, _)| *number)
     }
 
     pub(crate) fn list(&self, vnodes: impl Iterator<Item = u32>) -> String {

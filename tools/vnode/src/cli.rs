@@ -71,7 +71,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Look for mistakes in a cluster file; needs no modules
     Check(CheckArgs),
-    /// Start the vnodes of a cluster file that do not run
+    /// Start the vnodes of a cluster file that do not run, and make its bridges for programs
     Apply(ApplyArgs),
     /// Start the vnodes of a cluster file, and restart those that end as the file says
     ///

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Cluster files: which vnodes there are to be, as TOML. docs/cluster-toml.md is the reference.
+//! Cluster files: which vnodes and regions there are to be, as TOML. docs/cluster-toml.md is the reference.
 //!
 //! This reads a file key by key and remembers where each value stood, so that whatever is wrong
 //! with it can be shown there. All mistakes are found in one go. How values fit together is not
 //! looked at here but in [`crate::lint`].
+
+mod region;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -22,6 +24,7 @@ use crate::network::wiring::Segments;
 use crate::policy::{Policy, Terms};
 use crate::settings::{self, Entry, Placement, Settings};
 use crate::size;
+pub(crate) use region::Region;
 
 /// The word of a vnode's command line by which its first program loads `vnet`, and the module makes no devices by itself.
 const NO_DEVICES: &str = "vnet.devices=0";
@@ -66,6 +69,28 @@ pub(crate) struct Cluster {
     pub(crate) console_group: Option<Value<String>>,
     /// The vnodes, in the file's order, defaults filled in.
     pub(crate) vnodes: Vec<Wanted>,
+    /// The regions, in the file's order.
+    pub(crate) regions: Vec<Region>,
+}
+
+/// A table of a file, of which each value is checked and taken when it is read.
+trait Table: Default {
+    /// All keys that one of this kind can have, of which some may not stand in every table.
+    const KEYS: &'static [&'static str];
+
+    /// Checks one value and takes it; why it is none.
+    fn take(
+        &mut self,
+        key: &str,
+        text: &str,
+        span: Range<usize>,
+    ) -> std::result::Result<(), String>;
+
+    /// Where it begins.
+    fn span(&mut self) -> &mut Range<usize>;
+
+    /// Keys that stand there, but wrongly.
+    fn wrong(&mut self) -> &mut Vec<&'static str>;
 }
 
 /// Keys of a `[[vnode]]`.
@@ -101,8 +126,10 @@ const ROOT_KEYS: [&str; 2] = ["cpus", "console-group"];
 const PLACEMENTS: [Placement; 3] = [Placement::Any, Placement::Below4g, Placement::Above4g];
 /// Values of `entry`.
 const ENTRIES: [Entry; 2] = [Entry::Image, Entry::Sipi];
+/// What has keys of its own.
+const OWNERS: [(&str, &[&str]); 2] = [("[[vnode]]", &VNODE_KEYS), ("[[region]]", &region::KEYS)];
 /// Tables of a file.
-const TABLES: [&str; 3] = ["defaults", "root", "vnode"];
+const TABLES: [&str; 4] = ["defaults", "root", "vnode", "region"];
 
 impl Cluster {
     /// Reads a file's text; adds what is wrong with it to `findings`.
@@ -125,13 +152,21 @@ impl Cluster {
                     defaults = read_keys(table, "[defaults]", &DEFAULT_KEYS, findings);
                 }
                 ("root", DeValue::Table(table)) => {
-                    let root = read_keys(table, "[root]", &ROOT_KEYS, findings);
+                    let root: Wanted = read_keys(table, "[root]", &ROOT_KEYS, findings);
                     cluster.root_cpus = root.cpus;
                     cluster.console_group = root.console_group;
                 }
                 ("vnode", DeValue::Array(array)) => {
-                    let vnodes = array.iter().filter_map(|value| read_vnode(value, findings));
+                    let vnodes = array
+                        .iter()
+                        .filter_map(|value| read_element(value, "vnode", &VNODE_KEYS, findings));
                     cluster.vnodes = vnodes.collect();
+                }
+                ("region", DeValue::Array(array)) => {
+                    let regions = array
+                        .iter()
+                        .filter_map(|value| read_element(value, "region", &region::KEYS, findings));
+                    cluster.regions = regions.collect();
                 }
                 (name, other) => findings.push(no_table(name, key.span(), other)),
             }
@@ -146,9 +181,9 @@ impl Cluster {
 /// What is wrong with something at the top of a file that is none of its tables.
 fn no_table(name: &str, span: Range<usize>, found: &DeValue<'_>) -> Finding {
     match name {
-        "vnode" => Finding::error("type", "vnodes are a list of tables")
+        "vnode" | "region" => Finding::error("type", format!("{name}s are a list of tables"))
             .at(span, "")
-            .help("begin each with `[[vnode]]`, in double brackets"),
+            .help(format!("begin each with `[[{name}]]`, in double brackets")),
         "defaults" | "root" => wrong_type(name, "a table", found, span),
         _ => unknown(name, span, "a cluster file", &TABLES),
     }
@@ -247,64 +282,67 @@ impl Wanted {
     }
 }
 
-fn read_vnode(value: &Spanned<DeValue<'_>>, findings: &mut Vec<Finding>) -> Option<Wanted> {
+/// Reads a table of a list.
+fn read_element<T: Table>(
+    value: &Spanned<DeValue<'_>>,
+    name: &str,
+    allowed: &[&'static str],
+    findings: &mut Vec<Finding>,
+) -> Option<T> {
+    let span = value.span();
     let DeValue::Table(table) = value.get_ref() else {
-        findings.push(wrong_type(
-            "vnode",
-            "a list of tables",
-            value.get_ref(),
-            value.span(),
-        ));
+        findings.push(wrong_type(name, "a list of tables", value.get_ref(), span));
         return None;
     };
-    let mut wanted = read_keys(table, "[[vnode]]", &VNODE_KEYS, findings);
-    wanted.span = value.span();
-    Some(wanted)
+    let mut read: T = read_keys(table, &format!("[[{name}]]"), allowed, findings);
+    *read.span() = span;
+    Some(read)
 }
 
 /// Reads the keys of one table, of which some are allowed there.
-fn read_keys(
+fn read_keys<T: Table>(
     table: &DeTable<'_>,
     place: &str,
     allowed: &[&'static str],
     findings: &mut Vec<Finding>,
-) -> Wanted {
-    let mut wanted = Wanted::default();
+) -> T {
+    let mut wanted = T::default();
     for (key, value) in table {
         let name = key.get_ref().as_ref();
         let finding = if !allowed.contains(&name) {
-            if VNODE_KEYS.contains(&name) {
-                misplaced(name, key.span(), place)
-            } else {
-                unknown(name, key.span(), place, allowed)
+            match OWNERS.iter().find(|(_, keys)| keys.contains(&name)) {
+                Some((owner, _)) => misplaced(name, key.span(), place, owner),
+                None => unknown(name, key.span(), place, allowed),
             }
         } else if let DeValue::String(text) = value.get_ref() {
-            match wanted.set(name, text, value.span()) {
+            match set(&mut wanted, name, text, value.span()) {
                 Ok(()) => continue,
                 Err(finding) => finding,
             }
         } else {
             wrong_type(name, "text in quotes", value.get_ref(), value.span())
         };
-        wanted.wrong.extend(nearest(name, &VNODE_KEYS));
+        wanted.wrong().extend(nearest(name, T::KEYS));
         findings.push(finding);
     }
     wanted
 }
 
-impl Wanted {
-    /// Checks one value and takes it.
-    fn set(
-        &mut self,
-        key: &str,
-        text: &str,
-        span: Range<usize>,
-    ) -> std::result::Result<(), Finding> {
-        self.take(key, text, span.clone()).map_err(|why| {
-            let finding = Finding::error(key_code(key), why).at(span, "");
-            suggest(finding, nearest(text, &words(key)))
-        })
-    }
+/// Checks one value and takes it.
+fn set<T: Table>(
+    table: &mut T,
+    key: &str,
+    text: &str,
+    span: Range<usize>,
+) -> std::result::Result<(), Finding> {
+    table.take(key, text, span.clone()).map_err(|why| {
+        let finding = Finding::error(key_code(key), why).at(span, "");
+        suggest(finding, nearest(text, &words(key)))
+    })
+}
+
+impl Table for Wanted {
+    const KEYS: &'static [&'static str] = &VNODE_KEYS;
 
     fn take(
         &mut self,
@@ -337,6 +375,14 @@ impl Wanted {
         }
         Ok(())
     }
+
+    fn span(&mut self) -> &mut Range<usize> {
+        &mut self.span
+    }
+
+    fn wrong(&mut self) -> &mut Vec<&'static str> {
+        &mut self.wrong
+    }
 }
 
 fn at<T>(span: Range<usize>, value: T) -> Option<Value<T>> {
@@ -348,6 +394,7 @@ fn key_code(key: &str) -> &'static str {
     VNODE_KEYS
         .iter()
         .chain(&ROOT_KEYS)
+        .chain(&region::KEYS)
         .find(|known| **known == key)
         .copied()
         .unwrap_or("value")
@@ -404,10 +451,10 @@ fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     (distance <= near.len().div_ceil(3)).then_some(near)
 }
 
-fn misplaced(key: &str, span: Range<usize>, place: &str) -> Finding {
+fn misplaced(key: &str, span: Range<usize>, place: &str, owner: &str) -> Finding {
     Finding::error("misplaced-key", format!("`{key}` cannot stand in {place}"))
         .at(span, "")
-        .help("each `[[vnode]]` has its own")
+        .help(format!("each `{owner}` has its own"))
 }
 
 fn wrong_type(key: &str, wanted: &str, found: &DeValue<'_>, span: Range<usize>) -> Finding {

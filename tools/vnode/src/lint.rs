@@ -5,18 +5,20 @@
 //! looked at by `apply`, with `--dry-run` too.
 
 mod files;
+mod regions;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashSet;
 use std::fs;
+use std::ops::Range;
 use std::path::Path;
 use std::process::ExitCode;
 
 use adeos_proto::id::{PhysRange, MAX_VNODES};
 
 use crate::cli::CheckArgs;
-use crate::cluster::{Cluster, Wanted};
+use crate::cluster::{Cluster, Value, Wanted};
 use crate::failure::{Context, Kind, Result};
 use crate::finding::{Finding, Level, Source};
 use crate::policy::Policy;
@@ -44,11 +46,10 @@ pub(crate) fn check(args: &CheckArgs) -> Result<ExitCode> {
                 .map(|finding| source.show(finding))
                 .collect::<String>(),
         )?;
-        let count = cluster.vnodes.len();
         say::out(&format!(
             "{}: {}\n",
             args.file.display(),
-            summary(&findings, count)
+            summary(&findings, &cluster)
         ))?;
     }
     let status = if has_errors(&findings) {
@@ -75,7 +76,7 @@ pub(crate) fn has_errors(findings: &[Finding]) -> bool {
 }
 
 /// What was found, in a few words.
-pub(crate) fn summary(findings: &[Finding], vnodes: usize) -> String {
+pub(crate) fn summary(findings: &[Finding], cluster: &Cluster) -> String {
     let errors = findings
         .iter()
         .filter(|finding| finding.level == Level::Error)
@@ -86,7 +87,11 @@ pub(crate) fn summary(findings: &[Finding], vnodes: usize) -> String {
         _ => format!("{count} {word}s"),
     };
     if errors == 0 && warnings == 0 {
-        return format!("{}, nothing wrong", plural(vnodes, "vnode"));
+        let mut there = plural(cluster.vnodes.len(), "vnode");
+        if !cluster.regions.is_empty() {
+            there += &format!(", {}", plural(cluster.regions.len(), "region"));
+        }
+        return format!("{there}, nothing wrong");
     }
     format!(
         "{}, {}",
@@ -99,7 +104,7 @@ pub(crate) fn summary(findings: &[Finding], vnodes: usize) -> String {
 pub(crate) fn lint(text: &str, folder: &Path) -> (Cluster, Vec<Finding>) {
     let mut findings = Vec::new();
     let cluster = Cluster::parse(text, &mut findings);
-    if findings.is_empty() && cluster.vnodes.is_empty() {
+    if findings.is_empty() && cluster.vnodes.is_empty() && cluster.regions.is_empty() {
         findings.push(
             Finding::warning("no-vnode", "the file has no vnode")
                 .at(0..0, "")
@@ -121,6 +126,7 @@ pub(crate) fn lint(text: &str, folder: &Path) -> (Cluster, Vec<Finding>) {
     number(&cluster, &mut findings);
     restart_limits(&cluster, &mut findings);
     consoles(&cluster, &mut findings);
+    regions::check(&cluster, &mut findings);
     files::check(&cluster, folder, &mut findings);
 
     findings.sort_by_key(|finding| finding.labels.first().map(|label| label.span.start));
@@ -140,13 +146,21 @@ fn complete(vnode: &Wanted, findings: &mut Vec<Finding>) {
     ];
     for (key, is_missing, example) in missing {
         if is_missing && !vnode.wrong.contains(&key) {
-            findings.push(
-                Finding::error("missing-key", format!("{} has no `{key}`", vnode.label()))
-                    .at(vnode.span.clone(), "")
-                    .help(format!("add {example}")),
-            );
+            findings.push(missing_key(
+                key,
+                &vnode.label(),
+                vnode.span.clone(),
+                example,
+            ));
         }
     }
+}
+
+/// A key that something has to have, and how it is written.
+fn missing_key(key: &str, label: &str, span: Range<usize>, example: &str) -> Finding {
+    Finding::error("missing-key", format!("{label} has no `{key}`"))
+        .at(span, "")
+        .help(format!("add {example}"))
 }
 
 /// CPUs that the root cannot, or does not want to, do without.
@@ -221,14 +235,23 @@ fn place(vnode: &Wanted, findings: &mut Vec<Finding>) {
 }
 
 fn names(earlier: &Wanted, vnode: &Wanted, findings: &mut Vec<Finding>) {
-    let (Some(first), Some(second)) = (&earlier.name, &vnode.name) else {
-        return;
-    };
+    if let (Some(first), Some(second)) = (&earlier.name, &vnode.name) {
+        same_name("vnodes", first, second, findings);
+    }
+}
+
+/// Two of a kind that have one name.
+fn same_name(
+    kind: &str,
+    first: &Value<String>,
+    second: &Value<String>,
+    findings: &mut Vec<Finding>,
+) {
     if first.value == second.value {
         findings.push(
             Finding::error(
                 "same-name",
-                format!("two vnodes are called `{}`", first.value),
+                format!("two {kind} are called `{}`", first.value),
             )
             .at(second.span.clone(), "this one")
             .at(first.span.clone(), "and this one"),
@@ -322,27 +345,36 @@ fn restart_limits(cluster: &Cluster, findings: &mut Vec<Finding>) {
 
 /// Consoles that vnodes may use which the file does not have.
 fn consoles(cluster: &Cluster, findings: &mut Vec<Finding>) {
-    let names = || {
-        cluster
-            .vnodes
-            .iter()
-            .filter_map(|vnode| vnode.name.as_ref())
-    };
     for vnode in &cluster.vnodes {
         let Some(guests) = &vnode.console else {
             continue;
         };
         for guest in &guests.value.0 {
-            if names().any(|name| name.value == guest.name) {
-                continue;
-            }
-            findings.push(
-                Finding::error("no-guest", format!("there is no vnode `{}`", guest.name))
-                    .at(guests.span.clone(), "it is to use this console")
+            if !has_vnode(cluster, &guest.name) {
+                findings.push(
+                    no_guest(
+                        &guest.name,
+                        guests.span.clone(),
+                        "it is to use this console",
+                    )
                     .help("name vnodes of this file, or `none`"),
-            );
+                );
+            }
         }
     }
+}
+
+fn has_vnode(cluster: &Cluster, name: &str) -> bool {
+    let mut names = cluster
+        .vnodes
+        .iter()
+        .filter_map(|vnode| vnode.name.as_ref());
+    names.any(|known| known.value == name)
+}
+
+/// Somebody may do something who is not there.
+fn no_guest(name: &str, span: Range<usize>, what: &str) -> Finding {
+    Finding::error("no-guest", format!("there is no vnode `{name}`")).at(span, what)
 }
 
 fn number(cluster: &Cluster, findings: &mut Vec<Finding>) {

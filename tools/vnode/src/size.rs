@@ -49,6 +49,11 @@ pub(crate) fn parse_memory(text: &str) -> Result<u64, String> {
             show(SMALLEST)
         ));
     }
+    whole(size)
+}
+
+/// Checks that a size is one of whole granules.
+pub(crate) fn whole(size: u64) -> Result<u64, String> {
     if size % GRANULE != 0 {
         let up = size.div_ceil(GRANULE).saturating_mul(GRANULE);
         return Err(format!(

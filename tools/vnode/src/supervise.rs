@@ -16,6 +16,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use crate::apply::{self, Action as Planned, Aim, OnDifference, Plan};
+use crate::bridge::regions::Regions;
 use crate::cli::SuperviseArgs;
 use crate::console::sharing::{self, Sharing};
 use crate::device::Kmb;
@@ -36,6 +37,7 @@ pub(crate) fn run(args: &SuperviseArgs) -> Result<()> {
         vnodes,
         sharing,
         wiring,
+        regions,
     } = apply::wanted(&args.file)?;
     let kmb = Kmb::open()?;
     let _only = Only::new(settings::notes()?)?;
@@ -48,8 +50,15 @@ pub(crate) fn run(args: &SuperviseArgs) -> Result<()> {
         sharing,
         sharing_since: None,
         wiring,
+        regions,
     };
-    supervisor.watches = supervisor.plan(vnodes, &supervisor.sharing, &supervisor.wiring)?;
+    supervisor.watches = supervisor.plan(
+        vnodes,
+        &supervisor.sharing,
+        &supervisor.wiring,
+        &supervisor.regions,
+    )?;
+    supervisor.settle();
     supervisor.tell(&Event::Supervising {
         pid: process::id(),
         file: &args.file,
@@ -70,6 +79,8 @@ struct Supervisor<'a> {
     sharing_since: Option<Time>,
     /// Which vnodes are on which segments.
     wiring: Wiring,
+    /// Memory for their programs.
+    regions: Regions,
 }
 
 /// Whether the supervisor is done.
@@ -144,6 +155,7 @@ impl Supervisor<'_> {
         }
         if has_come {
             self.wire();
+            self.settle();
         }
         Ok(())
     }
@@ -175,6 +187,17 @@ impl Supervisor<'_> {
         }
     }
 
+    /// Makes regions that are missing, and says who may use them. What fails is no reason to leave the vnodes alone.
+    fn settle(&self) {
+        match self.regions.carry_out(&self.kmb) {
+            Ok(done) => done
+                .iter()
+                .filter_map(|region| region.as_ref().err())
+                .for_each(say::failure),
+            Err(failure) => say::failure(&failure),
+        }
+    }
+
     /// Starts the first vnode that is due; whether there was one.
     fn start_one(&mut self) -> Result<bool> {
         let now = now();
@@ -185,6 +208,7 @@ impl Supervisor<'_> {
                 if let Err(failure) = self.wiring.allow(&self.kmb) {
                     say::failure(&failure);
                 }
+                self.settle();
                 return Ok(true);
             }
         }
@@ -198,6 +222,7 @@ impl Supervisor<'_> {
         wanted: Vec<(Settings, Terms)>,
         sharing: &Sharing,
         wiring: &Wiring,
+        regions: &Regions,
     ) -> Result<Vec<Watched>> {
         let terms: Vec<_> = wanted
             .iter()
@@ -205,7 +230,7 @@ impl Supervisor<'_> {
             .collect();
         let settings = wanted.into_iter().map(|(settings, _)| settings).collect();
         let on_difference = OnDifference::new(self.args.replace);
-        let plan = Plan::make(&self.kmb, settings, on_difference)?;
+        let plan = Plan::make(&self.kmb, settings, regions, on_difference)?;
         apply::refuse_conflicts(&plan)?;
         // What vnodes are taken back for has to be possible.
         sharing.set_group()?;
@@ -252,6 +277,7 @@ impl Supervisor<'_> {
             vnodes,
             sharing,
             wiring,
+            regions,
         } = apply::wanted(&self.args.file)?;
         let (known, new): (Vec<_>, Vec<_>) = vnodes.into_iter().partition(|(settings, _)| {
             self.watches
@@ -259,7 +285,7 @@ impl Supervisor<'_> {
                 .any(|watch| watch.is_called(&settings.name))
         });
         // This is what may fail, so it comes before anything is changed.
-        let new = self.plan(new, &sharing, &wiring)?;
+        let new = self.plan(new, &sharing, &wiring, &regions)?;
 
         let form = self.form;
         self.watches.retain(|watch| {
@@ -284,7 +310,9 @@ impl Supervisor<'_> {
         self.sharing = sharing;
         self.sharing_since = Some(now());
         self.wiring = wiring;
+        self.regions = regions;
         self.wire();
+        self.settle();
         Ok(())
     }
 

@@ -96,6 +96,24 @@ fn a_conflict_is_shown_with_both_places_to_people_and_programs() {
 }
 
 #[test]
+fn regions_that_contradict_each_other_are_shown_with_both_places() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cluster.toml");
+    let region = "[[region]]\nname = \"queue\"\nsize = \"2M\"\n";
+    fs::write(&path, [region, region].concat()).unwrap();
+    let path = path.to_str().unwrap();
+    for verb in ["check", "apply", "supervise"] {
+        let output = vnode(&[verb, path]);
+        let shown = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        let message = "error[same-name]: two regions are called `queue`";
+        assert!(shown.contains(message), "{shown}");
+        assert!(shown.contains(&format!("--> {path}:5:8")), "{shown}");
+        assert!(shown.contains(&format!("::: {path}:2:8")), "{shown}");
+        assert_eq!(output.status.code(), Some(1));
+    }
+}
+
+#[test]
 fn a_misspelled_policy_is_shown_where_it_stands() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cluster.toml");
@@ -135,6 +153,10 @@ fn pages_and_completions_are_made() {
     assert!(folder.path().join("vnode-start.1").exists());
     let page = fs::read_to_string(folder.path().join("vnode-supervise.1")).unwrap();
     for word in ["SIGHUP", "Exit status", "another supervisor", "json"] {
+        assert!(page.contains(word), "{word}: {page}");
+    }
+    let page = fs::read_to_string(folder.path().join("vnode-bridge-create.1")).unwrap();
+    for word in ["readers", "writers", "[[region]]"] {
         assert!(page.contains(word), "{word}: {page}");
     }
     for verb in ["list", "show", "stat"] {

@@ -11,6 +11,7 @@ use adeos_proto::abi::Info;
 use adeos_proto::cpuset::CpuSet;
 use serde::Serialize;
 
+use crate::bridge::regions::{self, Regions};
 use crate::device::Kmb;
 use crate::explain;
 use crate::failure::{Context, Result};
@@ -91,6 +92,7 @@ impl fmt::Display for Step {
 /// What is to be done, and why it cannot be.
 pub(crate) struct Plan {
     pub(crate) steps: Vec<Step>,
+    pub(crate) regions: Vec<regions::Step>,
     pub(crate) conflicts: Vec<String>,
 }
 
@@ -99,6 +101,7 @@ impl Plan {
     pub(crate) fn make(
         kmb: &Kmb,
         wanted: Vec<Settings>,
+        regions: &Regions,
         on_difference: OnDifference,
     ) -> Result<Self> {
         let info = kmb.info().context(|| "the modules do not answer".into())?;
@@ -107,7 +110,8 @@ impl Plan {
             let running = all.iter().find(|vnode| vnode.name() == settings.name);
             step(settings, running, running.and_then(Note::of))
         });
-        Ok(Self::compare(&info, &all, steps.collect(), on_difference))
+        let (steps, regions) = (steps.collect(), regions.plan(&all)?);
+        Ok(Self::compare(&info, &all, steps, regions, on_difference))
     }
 
     /// The steps that start a vnode, in the order in which they are taken: the fixed addresses
@@ -123,7 +127,13 @@ impl Plan {
     }
 
     /// Finds what is in the way of some steps.
-    fn compare(info: &Info, all: &[Vnode], steps: Vec<Step>, on_difference: OnDifference) -> Self {
+    fn compare(
+        info: &Info,
+        all: &[Vnode],
+        steps: Vec<Step>,
+        regions: Vec<regions::Step>,
+        on_difference: OnDifference,
+    ) -> Self {
         let mut conflicts = Vec::new();
         if on_difference == OnDifference::Refuse {
             let differing = steps.iter().filter(|step| step.action == Action::Replace);
@@ -153,8 +163,13 @@ impl Plan {
         for step in steps.iter().filter(|step| step.action != Action::Keep) {
             machine.conflicts(&step.settings, &mut conflicts);
         }
-        machine.total(&steps, &mut conflicts);
-        Self { steps, conflicts }
+        machine.total(&steps, &regions, &mut conflicts);
+        conflicts.extend(regions.iter().filter_map(regions::Step::conflict));
+        Self {
+            steps,
+            regions,
+            conflicts,
+        }
     }
 }
 
@@ -269,17 +284,26 @@ impl Machine<'_> {
 
     /// Whether memory and places suffice for all together. Whether each piece is in one, the
     /// kernel tells when it is taken: that depends on what goes first.
-    fn total(&self, steps: &[Step], conflicts: &mut Vec<String>) {
+    fn total(&self, steps: &[Step], regions: &[regions::Step], conflicts: &mut Vec<String>) {
         let starts = || steps.iter().filter(|step| step.action != Action::Keep);
-        let wanted: u64 = starts().fold(0, |sum, step| sum.saturating_add(step.settings.memory));
+        let vnodes: u64 = starts().fold(0, |sum, step| sum.saturating_add(step.settings.memory));
+        let made = regions
+            .iter()
+            .fold(0, |sum: u64, step| sum.saturating_add(step.takes()));
+        let wanted = vnodes.saturating_add(made);
         let coming = self
             .going
             .iter()
             .fold(0, |sum: u64, vnode| sum.saturating_add(vnode.memory_size()));
         let free = self.info.pool_free.saturating_add(coming);
         if wanted > free {
+            let who = if made == 0 {
+                "the vnodes to start want"
+            } else {
+                "the vnodes to start and the regions to make want"
+            };
             conflicts.push(format!(
-                "the vnodes to start want {} of memory, the pool has {} free",
+                "{who} {} of memory, the pool has {} free",
                 size::show(wanted),
                 size::show(free)
             ));

@@ -3,43 +3,120 @@
 //! Regions that are there whether a program uses them or not: `vnode bridge create` and `remove`.
 
 use std::io;
+use std::path::Path;
 
-use adeos_proto::layout::GRANULE;
 use adeos_proto::shm::MAX_NAME;
-use bridge::{Access, Options, Region, Vnodes};
+use bridge::{Access, Options, Region, Stat, Vnodes};
 use rustix::io::Errno;
 
+use super::region::{Listed, Settings};
 use super::Names;
 use crate::cli::{BridgeCreateArgs, BridgeRemoveArgs};
 use crate::failure::{Failure, Kind, Result};
 use crate::say;
 use crate::size;
 
+/// Where regions come from.
+const DEVICE: &str = "/dev/bridge_shm";
+
 /// Makes a region and has the kernel keep it.
 pub(super) fn create(args: &BridgeCreateArgs) -> Result<()> {
-    let names = Names::known();
-    let writers = args.writers.as_deref().unwrap_or(&args.vnodes);
-    let options = Options::new(args.size)
-        .mode(args.mode)
-        .readers(vnodes(&args.vnodes, &names)?)
-        .writers(vnodes(writers, &names)?);
-    let name = args.name.as_str();
-    let region = Region::create(name, &options).map_err(|error| explain(name, &error))?;
-    // From here on it goes by itself if anything fails.
-    let is_done = || {
-        if (args.user, args.group) != (0, 0) {
-            region.protect(args.user, args.group, &options)?;
+    let settings = args.settings();
+    let rights = Rights::new(&settings, &Names::known())?;
+    make(&settings, &rights)?;
+    say::out(&format!(
+        "{}: {}, {settings}\n",
+        settings.name,
+        size::show(settings.size_bytes)
+    ))
+}
+
+/// Who may use a region, as the kernel has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Rights {
+    mode: u32,
+    user: u32,
+    group: u32,
+    readers: Vnodes,
+    writers: Vnodes,
+}
+
+impl Rights {
+    /// What settings say. Fails with [`Kind::NoVnode`].
+    pub(super) fn new(settings: &Settings, names: &Names) -> Result<Self> {
+        Ok(Self {
+            mode: settings.mode,
+            user: settings.user,
+            group: settings.group,
+            readers: vnodes(&settings.readers, names)?,
+            writers: vnodes(&settings.writers, names)?,
+        })
+    }
+
+    /// What the kernel tells of a region for which this was said.
+    #[cfg(test)]
+    pub(super) fn stat(self, stat: Stat) -> Stat {
+        Stat {
+            mode: self.mode,
+            user: self.user,
+            group: self.group,
+            readers: self.readers,
+            writers: self.writers,
+            ..stat
+        }
+    }
+
+    /// What the kernel tells.
+    fn of(stat: &Stat) -> Self {
+        Self {
+            mode: stat.mode,
+            user: stat.user,
+            group: stat.group,
+            readers: stat.readers,
+            writers: stat.writers,
+        }
+    }
+
+    fn options(&self, size_bytes: u64) -> Options {
+        Options::new(size_bytes)
+            .mode(self.mode)
+            .readers(self.readers)
+            .writers(self.writers)
+    }
+
+    /// Says so of a region, unless it is so already, and has the kernel keep it.
+    fn settle(&self, region: &Region) -> io::Result<()> {
+        if Self::of(&region.stat()?) != *self {
+            region.protect(self.user, self.group, &self.options(region.size()))?;
         }
         region.keep(true)
-    };
-    is_done().map_err(|error| explain(name, &error))?;
-    say::out(&format!(
-        "{name}: {}, for programs of user {} and group {}, mode {:04o}\n",
-        size::show(args.size),
-        args.user,
-        args.group,
-        args.mode
-    ))
+    }
+}
+
+/// Makes a region that the kernel keeps.
+pub(super) fn make(settings: &Settings, rights: &Rights) -> Result<()> {
+    let name = settings.name.as_str();
+    let made = Region::create(name, &rights.options(settings.size_bytes));
+    // Until it is kept it goes by itself if anything fails.
+    made.and_then(|region| rights.settle(&region))
+        .map_err(|error| explain(name, &error))
+}
+
+/// Says who may use a region that is there, and has the kernel keep it.
+pub(super) fn settle(name: &str, region: &Region, rights: &Rights) -> Result<()> {
+    rights.settle(region).map_err(|error| explain(name, &error))
+}
+
+/// The region of a name, if there is one.
+pub(super) fn find(name: &str) -> io::Result<Option<Region>> {
+    match Region::open(name, Access::Read) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && has_device() => Ok(None),
+        found => found.map(Some),
+    }
+}
+
+fn has_device() -> bool {
+    Path::new(DEVICE).exists()
 }
 
 /// Has the kernel keep a region no more.
@@ -60,60 +137,22 @@ pub(super) fn remove(args: &BridgeRemoveArgs) -> Result<()> {
 }
 
 /// The set of vnodes that a list names.
-fn vnodes(list: &str, names: &Names) -> Result<Vnodes> {
-    match list {
-        "all" => return Ok(Vnodes::ALL),
-        "none" => return Ok(Vnodes::NONE),
-        _ => {}
-    }
-    let mut set = 0;
-    for name in list.split(',').map(str::trim) {
-        let number = names.number(name).filter(|number| *number < u16::BITS);
-        let number = number.ok_or_else(|| {
-            Failure::new(Kind::NoVnode, format!("there is no vnode `{name}`"))
-                .help("write names or numbers, `all` or `none`: `vnode list` shows who runs")
-        })?;
-        set |= 1 << number;
-    }
-    Ok(Vnodes(set))
-}
-
-/// Checks a mode: octal, and bits that regions have.
-pub(crate) fn parse_mode(text: &str) -> std::result::Result<u32, String> {
-    let mode =
-        u32::from_str_radix(text, 8).map_err(|_| format!("`{text}` is not an octal number"))?;
-    if mode & !0o666 != 0 {
-        return Err(format!(
-            "`{text}` has bits that no region has: it is read and written, by user, group and others"
-        ));
-    }
-    Ok(mode)
-}
-
-/// Checks the size of a region.
-pub(crate) fn parse_size(text: &str) -> std::result::Result<u64, String> {
-    let bytes = size::parse(text)?;
-    if bytes == 0 || bytes % GRANULE != 0 {
-        return Err(format!(
-            "{} is not a multiple of {}",
-            size::show(bytes),
-            size::show(GRANULE)
-        ));
-    }
-    Ok(bytes)
+fn vnodes(list: &Listed, names: &Names) -> Result<Vnodes> {
+    list.numbers(|name| names.number(name)).map_err(|name| {
+        Failure::new(Kind::NoVnode, format!("there is no vnode `{name}`"))
+            .help("write names or numbers, `all` or `none`: `vnode list` shows who runs")
+    })
 }
 
 /// What the kernel says, for a person.
-fn explain(name: &str, error: &io::Error) -> Failure {
+pub(super) fn explain(name: &str, error: &io::Error) -> Failure {
     let number = error.raw_os_error().map(Errno::from_raw_os_error);
     match (error.kind(), number) {
-        (_, Some(Errno::NOENT)) if !std::path::Path::new("/dev/bridge_shm").exists() => {
-            Failure::new(
-                Kind::NotSupported,
-                "there is no /dev/bridge_shm: programs cannot share memory with other vnodes",
-            )
-            .help("insmod bridge_shm.ko, in the root first")
-        }
+        (_, Some(Errno::NOENT)) if !has_device() => Failure::new(
+            Kind::NotSupported,
+            format!("there is no {DEVICE}: programs cannot share memory with other vnodes"),
+        )
+        .help("insmod bridge_shm.ko, in the root first"),
         (_, Some(Errno::NOTCONN)) => {
             Failure::new(Kind::NotSupported, "the root has no bridges for programs")
                 .help("insmod bridge_shm.ko in the root")
@@ -149,27 +188,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn modes_are_octal_and_have_no_other_bits() {
-        assert_eq!(parse_mode("640"), Ok(0o640));
-        assert_eq!(parse_mode("0666"), Ok(0o666));
-        assert!(parse_mode("700").unwrap_err().contains("no region has"));
-        assert!(parse_mode("8").unwrap_err().contains("octal"));
-    }
-
-    #[test]
-    fn sizes_are_whole_granules() {
-        assert_eq!(parse_size("4M"), Ok(4 << 20));
-        assert!(parse_size("1M").unwrap_err().contains("multiple of 2M"));
-        assert!(parse_size("0").is_err());
-    }
-
-    #[test]
     fn sets_of_vnodes_are_names_and_numbers() {
         let names = Names([(0, "root".to_owned()), (3, "db".to_owned())].into());
-        assert_eq!(vnodes("all", &names).unwrap(), Vnodes::ALL);
-        assert_eq!(vnodes("none", &names).unwrap(), Vnodes::NONE);
-        assert_eq!(vnodes("db, root,#5", &names).unwrap(), Vnodes(0b10_1001));
-        assert_eq!(vnodes("nobody", &names).unwrap_err().kind, Kind::NoVnode);
-        assert_eq!(vnodes("16", &names).unwrap_err().kind, Kind::NoVnode);
+        let set = |list: &str| vnodes(&Listed::parse(list).unwrap(), &names);
+        assert_eq!(set("all").unwrap(), Vnodes::ALL);
+        assert_eq!(set("none").unwrap(), Vnodes::NONE);
+        assert_eq!(set("db, root,#5").unwrap(), Vnodes(0b10_1001));
+        assert_eq!(set("nobody").unwrap_err().kind, Kind::NoVnode);
+        assert_eq!(set("16").unwrap_err().kind, Kind::NoVnode);
     }
 }

@@ -329,6 +329,23 @@ fn a_default_place_yields_to_an_address() {
 }
 
 #[test]
+fn nothing_wrong_is_said_of_what_is_there() {
+    let summary = |text: &str| {
+        let (cluster, found) = lint(text, Path::new(""));
+        summary(&found, &cluster)
+    };
+    assert_eq!(summary(GOOD), "2 vnodes, nothing wrong");
+    let region = "[[region]]\nname = \"queue\"\nsize = \"2M\"\n";
+    assert_eq!(
+        summary(&format!("{GOOD}{region}")),
+        "2 vnodes, 1 region, nothing wrong"
+    );
+    // Memory alone is something to ask for.
+    assert_eq!(summary(region), "0 vnodes, 1 region, nothing wrong");
+    assert_eq!(summary("[[region]]\n"), "2 errors, 0 warnings");
+}
+
+#[test]
 fn sixteen_vnodes_are_one_too_many() {
     let vnode = |n: u32| format!("[[vnode]]\nname = \"v{n}\"\ncpus = \"{n}\"\nmemory = \"64M\"\n");
     let text = |count| (1..=count).map(vnode).collect::<String>();
@@ -371,7 +388,7 @@ fn files_are_looked_at_from_the_folder_of_the_cluster_file() {
 
 proptest::proptest! {
     #[test]
-    fn no_text_makes_the_linter_panic(text in "(\\[\\[vnode\\]\\]\n|[a-z]+ = |\"[0-9a-zA-Z-]*\"|[\\[\\]={}\n\".#]|\u{e9})*") {
+    fn no_text_makes_the_linter_panic(text in "(\\[\\[(vnode|region)\\]\\]\n|[a-z]+ = |\"[0-9a-zA-Z-]*\"|[\\[\\]={}\n\".#]|\u{e9})*") {
         let (_, found) = lint(&text, Path::new(""));
         let source = Source { file: Path::new("f"), text: &text };
         for finding in &found {

@@ -46,7 +46,8 @@ fn wanted(name: &str, list: &str, memory: u64) -> Settings {
 fn plan(there: &Vnode, wanted: Settings, note: Option<Note>, on_difference: OnDifference) -> Plan {
     let same = Some(there).filter(|vnode| vnode.name() == wanted.name);
     let steps = vec![step(wanted, same, note)];
-    Plan::compare(&info(), std::slice::from_ref(there), steps, on_difference)
+    let there = std::slice::from_ref(there);
+    Plan::compare(&info(), there, steps, Vec::new(), on_difference)
 }
 
 #[test]
@@ -122,4 +123,31 @@ fn more_memory_than_is_free_is_a_conflict() {
     let a = running("a", "1-2", state::RUNNING);
     let plan = plan(&a, wanted("b", "3", 3 << 29), None, OnDifference::Refuse);
     assert!(plan.conflicts[0].contains("want 1536M of memory, the pool has 1G free"));
+}
+
+#[test]
+fn regions_take_memory_too() {
+    let a = running("a", "1-2", state::RUNNING);
+    let plan = |size| {
+        let steps = vec![step(wanted("b", "3", 512 << 20), None, None)];
+        let regions = vec![regions::tests::to_make("queue", size)];
+        let there = std::slice::from_ref(&a);
+        Plan::compare(&info(), there, steps, regions, OnDifference::Refuse)
+    };
+    assert!(plan(512 << 20).conflicts.is_empty());
+    assert_eq!(
+        plan(514 << 20).conflicts,
+        ["the vnodes to start and the regions to make want 1026M of memory, the pool has 1G free"]
+    );
+}
+
+#[test]
+fn a_region_of_another_size_is_in_the_way() {
+    let a = running("a", "1-2", state::RUNNING);
+    let steps = vec![step(wanted("a", "1-2", 1 << 30), Some(&a), None)];
+    let regions = vec![regions::tests::of_another_size()];
+    let there = std::slice::from_ref(&a);
+    let plan = Plan::compare(&info(), there, steps, regions, OnDifference::Replace);
+    assert_eq!(plan.conflicts.len(), 1);
+    assert!(plan.conflicts[0].contains("its size is 2M, wanted is 4M"));
 }
