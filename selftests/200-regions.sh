@@ -187,6 +187,99 @@ mappings() {
     is "$(on one shmtest mapping queue 2>&1)" 13 'nor in a vnode'
 }
 
+# eventfds, and what a signal does to who waits.
+signals() {
+    check 'one has an eventfd signalled' s one signal 1
+    s one signalled 1 0 >/tmp/said
+    is "$(s one signalled 1 0)" 0 'SH-46: nothing has come'
+    later one signalled 1 20000
+    check 'the root gives a notice' s root notify 1
+    is_later '1 status 0' 'it is signalled'
+    check 'two gives one' s two notify 1
+    is "$(s one signalled 1 20000)" 1 'and again'
+    later one signalled 1 1500
+    check 'a word is woken' s root wake_word 1 4096 1
+    is_later '0 status 0' 'which is no notice'
+    check 'one has it signalled no more' s one signal_no_more 1
+    check 'a notice' s root notify 1
+    is "$(s one signalled 1 1500)" 0 'is not signalled then'
+    check 'a notice is there' s root notify 1
+    check 'when the eventfd is told of' s one signal 1
+    is "$(s one signalled 1 0)" 1 'it is signalled at once'
+    check 'one lets go of it' s one signal_no_more 1
+    check 'a region for signals' s root create 8 signals $granule 600 $all $all
+    is "$(shmtest signals signals 2>&1)" 10 'SH-45: a signal ends each way of waiting, or has it begun again'
+    check 'it is closed' s root close 8
+    isnt "$(s root read_now 1)" '' 'the root reads what it has said'
+}
+
+# Another size, where nobody uses it.
+sizes() {
+    free=$(free_mib)
+    check 'one makes a region' s one create 9 sizes $((2 * granule)) 600 $all $all
+    check 'and writes' s one map 9
+    check 'to all of it' s one fill 9 5
+    check 'two opens it' s two open 9 sizes w
+    refuses 'busy' 'SH-26: one that is mapped stays as it is' s one resize 9 $((4 * granule))
+    check 'one unmaps it' s one unmap 9
+    check 'two maps it' s two map 9
+    check 'and touches it' s two load 9 0
+    refuses 'busy' 'it stays so wherever it is mapped' s one resize 9 $((4 * granule))
+    check 'two unmaps it' s two unmap 9
+    refuses 'Permission denied' "another vnode's it is not" s two resize 9 $((4 * granule))
+    check 'nobody has it mapped' eventually 5 s one resize 9 $((4 * granule))
+    is "$(s one size 9)" $((4 * granule)) 'it is larger'
+    is "$(free_mib)" $((free - 8)) 'by so much'
+    check 'two maps all' s two map 9
+    is "$(s two load_all 9 5 $((2 * granule)))" 'kept zeros' 'BR-47: what it had is there, and zeros behind it'
+    check 'two fills all' s two fill 9 6
+    check 'and unmaps it' s two unmap 9
+    check 'it gets smaller, as the root says' eventually 5 s root open 9 sizes w
+    check 'than it was' eventually 5 s root resize 9 $granule
+    is "$(free_mib)" $((free - 2)) 'which is given back'
+    check 'one maps it' s one map 9
+    is "$(s one load_all 9 6 $granule)" kept 'what there is room for is kept'
+    check 'and unmaps it' s one unmap 9
+    for bytes in 0 4096 $((granule + 1)); do
+        refuses 'Invalid argument' "$bytes bytes are no size" eventually_not_busy s one resize 9 $bytes
+    done
+    refuses 'uota' 'nor more than one may have' eventually_not_busy s one resize 9 $((300 << 20))
+    check 'a lock is guarded' s one map 9
+    check 'by who takes it' s one hold 9 0 0
+    check 'one unmaps it' s one unmap 9
+    refuses 'busy' 'it keeps its size for that' s root resize 9 $((2 * granule))
+    check 'a reader' s two close 9
+    check 'opens it' s two open 9 sizes r
+    refuses 'Bad file descriptor' 'but gives it no size' s two resize 9 $granule
+    for name in root one two; do
+        check "$name lets go" s $name close 9
+    done
+    check 'a large region is mapped by large pages' s root create 9 large $((32 << 20)) 600 0 0
+    check 'all of it' s root map 9
+    within "$(s root faults 9)" 16 24 'SH-34: and touched in a fault for each'
+    check 'it is unmapped' s root unmap 9
+    refuses 'Cannot allocate' 'there is no room for more than there is' eventually_not_busy s root resize 9 $((1 << 40))
+    check 'it is closed' s root close 9
+    check 'and all is given back' eventually 5 is_free "$free"
+}
+
+is_free() {
+    [ "$(free_mib)" = "$1" ]
+}
+
+# eventually_not_busy COMMAND...: who has unmapped it says so to the root soon.
+eventually_not_busy() {
+    for _ in 1 2 3 4 5 6 7 8 9 10; do
+        said=$("$@" 2>&1) && return 0
+        case $said in
+        *busy*) sleep 0.5 ;;
+        *) break ;;
+        esac
+    done
+    echo "$said"
+    return 1
+}
+
 # Locks of the library: word 8192 is one, what it protects is at 8196.
 locks() {
     turns=$((2000 / slow))
@@ -312,6 +405,10 @@ rights() {
             s root protect 5 1000 2000 $mode "$1" "$2" >/tmp/said
             is "$(on one shmtest callers rights $mode "$3" 2>&1)" 5 "SH-13: mode $mode, vnodes $1 and $2"
         done
+    done
+    for mode in 600 060 006 666; do
+        s root protect 5 1000 2000 $mode $all $all >/tmp/said
+        is "$(shmtest callers rights $mode w --apart 2>&1)" 5 "SH-15: mode $mode is no other in user namespaces"
     done
     check 'it is closed' s root close 5
 }
@@ -469,6 +566,8 @@ begins
 regions
 mappings
 waits
+signals
+sizes
 locks
 channels
 rights

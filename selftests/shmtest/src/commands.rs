@@ -3,6 +3,7 @@
 //! What the server can do. A region is known by the number that the caller gives it.
 
 use crate::channels;
+use crate::files::{self, Signalled};
 use anyhow::{anyhow, bail, ensure, Context, Result};
 use bridge::{pipe, Access, Lock, Memory, Name, Options, Queue, Region, Shape, Vnodes};
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 struct Open {
     region: Region,
     memory: Mutex<Option<Arc<Memory>>>,
+    signalled: Signalled,
 }
 
 /// All that are open.
@@ -76,6 +78,7 @@ impl Regions {
         let open = Open {
             region,
             memory: Mutex::new(None),
+            signalled: Signalled::default(),
         };
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.insert(number(word)?, Arc::new(open));
@@ -120,7 +123,7 @@ impl Open {
             ("unmap", []) => {
                 *self.memory.lock().unwrap_or_else(PoisonError::into_inner) = None;
             }
-            ("size", []) => return Ok(region.size().to_string()),
+            ("size", []) => return Ok(region.size()?.to_string()),
             ("stat", []) => return Ok(format!("{:?}", region.stat()?)),
             ("notices", []) => return Ok(region.stat()?.notices.to_string()),
             ("notify", []) => region.notify()?,
@@ -130,6 +133,15 @@ impl Open {
                 let mut count = [0; 8];
                 rustix::io::read(region, &mut count)?;
                 return Ok(u64::from_ne_bytes(count).to_string());
+            }
+            ("signal", []) => self.signalled.begin(region)?,
+            ("signalled", [ms]) => return Ok(self.signalled.wait(number(ms)?)?.to_string()),
+            ("signal_no_more", []) => region.signal(None)?,
+            ("resize", [bytes]) => region.resize(number(bytes)?)?,
+            ("faults", []) => return Ok(files::faults(&*self.memory()?)?.to_string()),
+            // What a pattern of so many bytes has become of, and what is behind it.
+            ("load_all", [seed, bytes]) => {
+                return kept(&*self.memory()?, number(seed)?, number(bytes)?)
             }
             ("fill", [seed]) => {
                 let (memory, seed) = (self.memory()?, number(seed)?);
@@ -264,6 +276,21 @@ impl Open {
         }
         Ok(String::new())
     }
+}
+
+/// Sees that a region begins with so many bytes of a pattern, and what is behind them.
+fn kept(memory: &Memory, seed: u64, bytes: usize) -> Result<String> {
+    for place in 0..memory.size() / 8 {
+        let found = memory.word64(place * 8)?.load(Ordering::Relaxed);
+        let wanted = if place * 8 < bytes {
+            pattern(seed, place)
+        } else {
+            0
+        };
+        ensure!(found == wanted, "{found:#x} at {:#x}", place * 8);
+    }
+    let more = if memory.size() > bytes { " zeros" } else { "" };
+    Ok(format!("kept{more}"))
 }
 
 /// Gives a notice, and waits for the answer, so many times; how many ms it took.

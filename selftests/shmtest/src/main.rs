@@ -6,7 +6,9 @@
 mod callers;
 mod channels;
 mod commands;
+mod files;
 mod mapping;
+mod signals;
 
 use anyhow::{bail, Context, Result};
 use clap::{Parser, Subcommand};
@@ -47,6 +49,14 @@ enum Command {
         mode: String,
         /// What this vnode may do: none, r or w
         vnode: String,
+        /// Each caller is in a user namespace of its own
+        #[arg(long)]
+        apart: bool,
+    },
+    /// Has signals come to who waits for a region of zeros; how many ways of waiting were as they are to be
+    Signals {
+        /// The region
+        name: String,
     },
     /// Makes, fills, maps and closes a region, again and again
     Rounds {
@@ -60,10 +70,13 @@ enum Command {
         /// The region, which it may write
         name: String,
     },
-    /// Tries a region: r, w it can be opened so; m, n what is open so can be mapped; x, z it can be mapped to write
+    /// Tries a region: r, w it can be opened so; m, n what is open so can be mapped; x, z it can be mapped to write; k it can be kept
     Try {
         /// The region
         name: String,
+        /// Tries to have it kept as well, and keeps it if that is possible
+        #[arg(long)]
+        keep: bool,
     },
 }
 
@@ -108,8 +121,17 @@ fn main() -> Result<()> {
     match Options::parse().command {
         Command::Serve { socket } => serve(&socket),
         Command::Ask { socket, words } => ask(&socket, &words),
-        Command::Callers { name, mode, vnode } => {
-            println!("{}", callers::check(&name, &mode, &vnode)?);
+        Command::Callers {
+            name,
+            mode,
+            vnode,
+            apart,
+        } => {
+            println!("{}", callers::check(&name, &mode, &vnode, apart)?);
+            Ok(())
+        }
+        Command::Signals { name } => {
+            println!("{}", signals::check(&name)?);
             Ok(())
         }
         Command::Mapping { name } => {
@@ -117,8 +139,8 @@ fn main() -> Result<()> {
             Ok(())
         }
         Command::Rounds { name, count } => commands::rounds(&name, count),
-        Command::Try { name } => {
-            println!("{}", callers::attempt(&name));
+        Command::Try { name, keep } => {
+            println!("{}", callers::attempt(&name, keep));
             Ok(())
         }
     }

@@ -44,11 +44,11 @@ fn refused<T>(what: &str, result: Result<T, Errno>, reasons: &[Errno]) -> Result
 pub(crate) fn check(name: &str) -> Result<u32> {
     let region = Region::open(name, Access::Write)?;
     let reader = Region::open(name, Access::Read)?;
-    let size = usize::try_from(region.size())?;
+    let size = usize::try_from(region.size()?)?;
     let (file, reading) = (region.as_fd(), reader.as_fd());
     let both = ProtFlags::READ | ProtFlags::WRITE;
     let shared = MapFlags::SHARED;
-    let past = region.size();
+    let past = region.size()?;
 
     refused(
         "a private mapping",

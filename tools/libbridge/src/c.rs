@@ -113,7 +113,7 @@ pub(crate) unsafe extern "C" fn bridge_open(name: *const c_char, write: c_int) -
 #[no_mangle]
 pub(crate) unsafe extern "C" fn bridge_size(descriptor: c_int) -> i64 {
     // SAFETY: By this function's conditions.
-    unsafe { with(descriptor, |region| number(region.size())) }
+    unsafe { with(descriptor, |region| number(region.size()?)) }
 }
 
 /// # Safety
@@ -210,7 +210,7 @@ impl<'a> Given<'a> {
     unsafe fn new(region: &'a Region, base: *mut c_void, offset: u64) -> io::Result<Self> {
         let is_in_it = offset
             .checked_add(4)
-            .is_some_and(|end| end <= region.size());
+            .is_some_and(|end| region.size().is_ok_and(|size| end <= size));
         if base.is_null() || offset % 4 != 0 || !is_in_it {
             return Err(io::ErrorKind::InvalidInput.into());
         }

@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use adeos_proto::abi::shm as abi;
@@ -136,7 +136,6 @@ pub struct Stat {
 pub struct Region {
     file: OwnedFd,
     token: u32,
-    bytes: u64,
     access: Access,
 }
 
@@ -194,7 +193,6 @@ impl Region {
         Self {
             file,
             token: stat.token,
-            bytes: stat.bytes,
             access,
         }
     }
@@ -204,9 +202,9 @@ impl Region {
         self.file.into_raw_fd()
     }
 
-    /// Its bytes.
-    pub fn size(&self) -> u64 {
-        self.bytes
+    /// Its bytes now.
+    pub fn size(&self) -> io::Result<u64> {
+        Ok(stat(self.as_fd())?.bytes)
     }
 
     /// What it is open for.
@@ -237,12 +235,12 @@ impl Region {
 
     /// Maps all of it, as it is open.
     pub fn map(&self) -> io::Result<Memory> {
-        self.map_as(0, self.bytes, self.access == Access::Write)
+        self.map_as(0, self.size()?, self.access == Access::Write)
     }
 
     /// Maps all of it to be written. [`PermissionDenied`](io::ErrorKind::PermissionDenied) it is open for reading.
     pub fn map_writable(&self) -> io::Result<Memory> {
-        self.map_as(0, self.bytes, true)
+        self.map_as(0, self.size()?, true)
     }
 
     /// Maps a part of it, by whole pages, as it is open.
@@ -322,6 +320,29 @@ impl Region {
             keep: keep.into(),
         };
         sys::ioctl(self.as_fd(), abi::SHM_KEEP, &mut record.to_bytes())
+    }
+
+    /// Has an eventfd signalled when there are notices, or a death: at once, if there are some. It is instead of the one that was said
+    /// before; with `None` nothing is. [`InvalidInput`](io::ErrorKind::InvalidInput) it is no eventfd.
+    pub fn signal(&self, event: Option<BorrowedFd<'_>>) -> io::Result<()> {
+        // A descriptor is no negative number.
+        let descriptor = event.map_or(abi::NO_DESCRIPTOR, |event| event.as_raw_fd() as u32);
+        let record = abi::Signal {
+            size: size(abi::Signal::SIZE),
+            descriptor,
+        };
+        sys::ioctl(self.as_fd(), abi::SHM_SIGNAL, &mut record.to_bytes())
+    }
+
+    /// Gives it another size, a multiple of 2 MiB, in the vnode that owns it or in the root: what it has stays as far as there is room, and the
+    /// rest is zeros. [`ResourceBusy`](io::ErrorKind::ResourceBusy) somebody has it mapped, or has locks in it.
+    pub fn resize(&self, bytes: u64) -> io::Result<()> {
+        let record = abi::Resize {
+            size: size(abi::Resize::SIZE),
+            reserved: 0,
+            bytes,
+        };
+        sys::ioctl(self.as_fd(), abi::SHM_RESIZE, &mut record.to_bytes())
     }
 
     /// Says anew who may use it. What is open stays so.

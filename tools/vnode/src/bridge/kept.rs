@@ -87,7 +87,7 @@ impl Rights {
     /// Says so of a region, unless it is so already, and has the kernel keep it.
     fn settle(&self, region: &Region) -> io::Result<()> {
         if Self::of(&region.stat()?) != *self {
-            region.protect(self.user, self.group, &self.options(region.size()))?;
+            region.protect(self.user, self.group, &self.options(region.size()?))?;
         }
         region.keep(true)
     }
