@@ -23,7 +23,6 @@
 //! # }
 //! ```
 
-mod c;
 mod lock;
 mod memory;
 pub mod pipe;

@@ -1,6 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! A channel for one sender and one receiver, without a lock.
+//!
+//! ```no_run
+//! use bridge::pipe::{self, Receiver, Sender};
+//! use bridge::{Access, Options, Region, Shape, Vnodes};
+//!
+//! # fn main() -> std::io::Result<()> {
+//! // One program makes it, and receives.
+//! let region = Region::create("pipe", &Options::new(2 << 20).vnodes(Vnodes::ALL))?;
+//! let memory = region.map()?;
+//! pipe::create(&memory, 0, Shape { slots: 16, bytes: 4096 })?;
+//! let mut receiver = Receiver::new(&region, &memory, 0)?;
+//! let message = receiver.receive(None)?;
+//!
+//! // Another one, in whichever vnode, sends.
+//! let region = Region::open("pipe", Access::Write)?;
+//! let memory = region.map()?;
+//! Sender::new(&region, &memory, 0)?.send(b"water", None)?;
+//! # Ok(())
+//! # }
+//! ```
 
 use std::io;
 use std::sync::atomic::{fence, Ordering};
@@ -159,11 +179,17 @@ impl<'a> Sender<'a> {
         End::take(region, memory, offset, SENDER, RECEIVER).map(Self)
     }
 
+    /// How large its messages can be, and how many wait at most.
+    pub fn shape(&self) -> Shape {
+        self.0.slots.shape()
+    }
+
     /// Sends a message; waits while there is no room. [`TimedOut`](io::ErrorKind::TimedOut),
-    /// [`BrokenPipe`](io::ErrorKind::BrokenPipe) there is none, and the receiver has died, [`InvalidInput`](io::ErrorKind::InvalidInput) it is
-    /// larger than the channel's messages.
+    /// [`BrokenPipe`](io::ErrorKind::BrokenPipe) there is none, and the receiver has died, EMSGSIZE it is larger than the channel's
+    /// messages.
     pub fn send(&mut self, message: &[u8], timeout: Option<Duration>) -> io::Result<()> {
-        let slots = u64::from(self.0.slots.shape().slots);
+        self.0.slots.check(message)?;
+        let slots = u64::from(self.shape().slots);
         let (sent, _) = self.0.wait(timeout, |waiting| waiting < slots)?;
         self.0.slots.put(sent, message)?;
         self.0.publish(at::SENT, sent.wrapping_add(1))
@@ -179,6 +205,11 @@ impl<'a> Receiver<'a> {
         End::take(region, memory, offset, RECEIVER, SENDER).map(Self)
     }
 
+    /// How large its messages can be, and how many wait at most.
+    pub fn shape(&self) -> Shape {
+        self.0.slots.shape()
+    }
+
     /// Takes a message; waits while there is none. [`TimedOut`](io::ErrorKind::TimedOut),
     /// [`BrokenPipe`](io::ErrorKind::BrokenPipe) there is none, and the sender has died.
     pub fn receive(&mut self, timeout: Option<Duration>) -> io::Result<Vec<u8>> {
@@ -186,5 +217,18 @@ impl<'a> Receiver<'a> {
         let message = self.0.slots.get(received)?;
         self.0.publish(at::RECEIVED, received.wrapping_add(1))?;
         Ok(message)
+    }
+
+    /// Takes a message to where a buffer begins: its length. Waits as [`receive`](Self::receive) does. EMSGSIZE it does not fit, and is the
+    /// next one still.
+    pub fn receive_into(
+        &mut self,
+        buffer: &mut [u8],
+        timeout: Option<Duration>,
+    ) -> io::Result<usize> {
+        let (_, received) = self.0.wait(timeout, |waiting| waiting > 0)?;
+        let length = self.0.slots.get_into(received, buffer)?;
+        self.0.publish(at::RECEIVED, received.wrapping_add(1))?;
+        Ok(length)
     }
 }
