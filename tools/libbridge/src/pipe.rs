@@ -26,12 +26,13 @@ use std::io;
 use std::sync::atomic::{fence, Ordering};
 use std::time::{Duration, Instant};
 
-use adeos_proto::shm::lock::{is_alive, DIED, HOLDER};
+use adeos_proto::shm::lock::{DIED, HOLDER};
 
-use crate::lock::{self, Mapped};
+use crate::lock;
 use crate::memory::Memory;
 use crate::region::Region;
 use crate::slots::{at, Shape, Slots};
+use crate::word::{Place, Word};
 
 /// How long one sleeps before one looks whether the other end is there.
 const LOOK: Duration = Duration::from_secs(1);
@@ -41,27 +42,34 @@ pub fn create(memory: &Memory, offset: u64, shape: Shape) -> io::Result<()> {
     Slots::create(memory, offset, shape).map(drop)
 }
 
-/// Words of the two ends: who it is, and whether it sleeps.
-struct Words {
+/// Where the words of one end lie.
+struct Offsets {
     end: u64,
     asleep: u64,
 }
 
-const SENDER: Words = Words {
+const SENDER: Offsets = Offsets {
     end: at::SENDER,
     asleep: at::NOT_FULL,
 };
-const RECEIVER: Words = Words {
+const RECEIVER: Offsets = Offsets {
     end: at::RECEIVER,
     asleep: at::NOT_EMPTY,
 };
 
+/// The words of one end.
+struct Words<'a> {
+    /// Who it is: a lock, which it has for as long as it is there.
+    end: Word<'a>,
+    /// 1 while it sleeps.
+    asleep: Word<'a>,
+}
+
 /// What both ends have.
 struct End<'a> {
     slots: Slots<'a>,
-    place: Mapped<'a>,
-    own: Words,
-    other: Words,
+    own: Words<'a>,
+    other: Words<'a>,
 }
 
 impl<'a> End<'a> {
@@ -70,25 +78,25 @@ impl<'a> End<'a> {
         region: &'a Region,
         memory: &'a Memory,
         offset: u64,
-        own: Words,
-        other: Words,
+        own: &Offsets,
+        other: &Offsets,
     ) -> io::Result<Self> {
         let slots = Slots::open(memory, offset)?;
-        let place = Mapped { region, memory };
-        let at = slots.offset(own.end);
-        region.guard(at)?;
-        if lock::take(&place, at, Some(Duration::ZERO))?.is_none() {
+        let words = |of: &Offsets| -> io::Result<Words<'a>> {
+            Ok(Words {
+                end: Word::new(region, memory, slots.offset(of.end))?,
+                asleep: Word::new(region, memory, slots.offset(of.asleep))?,
+            })
+        };
+        let (own, other) = (words(own)?, words(other)?);
+        own.end.guard()?;
+        if lock::take(&own.end, Some(Duration::ZERO))?.is_none() {
             return Err(io::Error::new(
                 io::ErrorKind::ResourceBusy,
                 "somebody has this end",
             ));
         }
-        Ok(Self {
-            slots,
-            place,
-            own,
-            other,
-        })
+        Ok(Self { slots, own, other })
     }
 
     /// Messages sent, and received.
@@ -106,7 +114,6 @@ impl<'a> End<'a> {
         will_do: impl Fn(u64) -> bool,
     ) -> io::Result<(u64, u64)> {
         let begun = Instant::now();
-        let asleep = self.slots.word(self.own.asleep)?;
         loop {
             let (sent, received) = self.numbers()?;
             if will_do(sent.wrapping_sub(received)) {
@@ -116,29 +123,35 @@ impl<'a> End<'a> {
             if left.is_zero() {
                 return Err(io::ErrorKind::TimedOut.into());
             }
-            asleep.store(1, Ordering::Relaxed);
+            let asleep = &self.own.asleep;
+            asleep.value().store(1, Ordering::Relaxed);
             // Who changes a number behind this sees it; what was changed before is seen here.
             fence(Ordering::SeqCst);
             let (sent, received) = self.numbers()?;
             if !will_do(sent.wrapping_sub(received)) {
-                let at = self.slots.offset(self.own.asleep);
-                lock::goes_on(self.place.region.wait_word(at, 1, Some(left.min(LOOK))))?;
+                lock::goes_on(asleep.wait(1, left.min(LOOK)))?;
                 self.check_other(&will_do)?;
             }
-            asleep.store(0, Ordering::Relaxed);
+            asleep.value().store(0, Ordering::Relaxed);
         }
     }
 
     /// [`BrokenPipe`](io::ErrorKind::BrokenPipe) when the other end has died, and has left nothing to be done.
     fn check_other(&self, will_do: impl Fn(u64) -> bool) -> io::Result<()> {
-        let other = self.slots.word(self.other.end)?.load(Ordering::Acquire);
+        let is_done = || -> io::Result<bool> {
+            let (sent, received) = self.numbers()?;
+            Ok(will_do(sent.wrapping_sub(received)))
+        };
+        if is_done()? {
+            return Ok(());
+        }
+        let other = self.other.end.value().load(Ordering::Acquire);
         let has_died = match other & HOLDER {
             0 => other & DIED != 0,
-            _ => !is_alive(other, &self.place.region.stat()?.users),
+            _ => !self.other.end.is_alive(other)?,
         };
         // What it did before counts.
-        let (sent, received) = self.numbers()?;
-        if has_died && !will_do(sent.wrapping_sub(received)) {
+        if has_died && !is_done()? {
             return Err(io::Error::new(
                 io::ErrorKind::BrokenPipe,
                 "the other end has died",
@@ -151,12 +164,10 @@ impl<'a> End<'a> {
     fn publish(&self, of: u64, number: u64) -> io::Result<()> {
         self.slots.number(of)?.store(number, Ordering::Release);
         fence(Ordering::SeqCst);
-        let asleep = self.slots.word(self.other.asleep)?;
-        if asleep.load(Ordering::Relaxed) != 0 {
-            asleep.store(0, Ordering::Relaxed);
-            self.place
-                .region
-                .wake_word(self.slots.offset(self.other.asleep), 1)?;
+        let asleep = &self.other.asleep;
+        if asleep.value().load(Ordering::Relaxed) != 0 {
+            asleep.value().store(0, Ordering::Relaxed);
+            asleep.wake(1)?;
         }
         Ok(())
     }
@@ -164,8 +175,8 @@ impl<'a> End<'a> {
 
 impl Drop for End<'_> {
     fn drop(&mut self) {
-        // The word is there, and nobody sleeps on it.
-        let _ = lock::free(&self.place, self.slots.offset(self.own.end), false);
+        // What can fail is to wake, and nobody sleeps on it.
+        let _ = lock::free(&self.own.end, false);
     }
 }
 
@@ -176,7 +187,7 @@ impl<'a> Sender<'a> {
     /// Takes the sending end of the channel at an offset. [`NotFound`](io::ErrorKind::NotFound) there is no channel (yet),
     /// [`ResourceBusy`](io::ErrorKind::ResourceBusy) somebody has it.
     pub fn new(region: &'a Region, memory: &'a Memory, offset: u64) -> io::Result<Self> {
-        End::take(region, memory, offset, SENDER, RECEIVER).map(Self)
+        End::take(region, memory, offset, &SENDER, &RECEIVER).map(Self)
     }
 
     /// How large its messages can be, and how many wait at most.
@@ -202,7 +213,7 @@ pub struct Receiver<'a>(End<'a>);
 impl<'a> Receiver<'a> {
     /// Takes the receiving end of the channel at an offset; errors as [`Sender::new`] has them.
     pub fn new(region: &'a Region, memory: &'a Memory, offset: u64) -> io::Result<Self> {
-        End::take(region, memory, offset, RECEIVER, SENDER).map(Self)
+        End::take(region, memory, offset, &RECEIVER, &SENDER).map(Self)
     }
 
     /// How large its messages can be, and how many wait at most.

@@ -282,7 +282,8 @@ impl Region {
 
     fn map_as(&self, offset: u64, bytes: u64, is_writable: bool) -> io::Result<Memory> {
         let size = usize::try_from(bytes).map_err(io::Error::other)?;
-        sys::Mapping::new(self.as_fd(), offset, size, is_writable).map(Memory)
+        let mapping = sys::Mapping::new(self.as_fd(), offset, size, is_writable)?;
+        Ok(Memory::new(mapping, offset, self.token))
     }
 
     /// Gives a notice: wakes all that wait for one, in every vnode.

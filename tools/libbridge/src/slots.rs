@@ -71,6 +71,7 @@ impl Shape {
 #[derive(Clone, Copy)]
 pub(crate) struct Slots<'a> {
     memory: &'a Memory,
+    /// Where it begins in the region.
     offset: u64,
     shape: Shape,
 }
@@ -93,9 +94,8 @@ fn too_long() -> io::Error {
 impl<'a> Slots<'a> {
     /// Makes a channel where nothing but zeros are. All that use it do so by [`Slots::open`].
     pub(crate) fn create(memory: &'a Memory, offset: u64, shape: Shape) -> io::Result<Self> {
-        let end = offset.checked_add(shape.size());
-        let fits = end.is_some_and(|end| end <= memory.size() as u64);
-        if shape.slots == 0 || offset % 64 != 0 || !fits {
+        memory.check_writable()?;
+        if shape.slots == 0 || offset % 64 != 0 || !memory.has(offset, shape.size()) {
             return Err(invalid(
                 "a channel has a slot, begins at a multiple of 64, and lies in the region",
             ));
@@ -131,8 +131,7 @@ impl<'a> Slots<'a> {
             slots: unshaped.word(at::SLOTS)?.load(Ordering::Relaxed),
             bytes: unshaped.word(at::BYTES)?.load(Ordering::Relaxed),
         };
-        let end = offset.checked_add(shape.size());
-        if shape.slots == 0 || end.is_none_or(|end| end > memory.size() as u64) {
+        if shape.slots == 0 || !memory.has(offset, shape.size()) {
             return Err(broken());
         }
         Ok(Self { shape, ..unshaped })
@@ -156,7 +155,7 @@ impl<'a> Slots<'a> {
     }
 
     fn place(&self, of: u64) -> io::Result<usize> {
-        usize::try_from(self.offset + of).map_err(io::Error::other)
+        self.memory.place(self.offset.saturating_add(of))
     }
 
     fn slot(&self, number: u64) -> u64 {
@@ -216,3 +215,6 @@ impl<'a> Slots<'a> {
         Ok(waiting)
     }
 }
+
+#[cfg(test)]
+mod tests;
