@@ -62,7 +62,11 @@ pub(crate) fn take(place: &impl Place, timeout: Option<Duration>) -> io::Result<
         }
         let left = timeout.map_or(LOOK, |timeout| timeout.saturating_sub(begun.elapsed()));
         if left.is_zero() {
-            return Ok(None);
+            if place.is_alive(seen)? {
+                return Ok(None);
+            }
+            is_dead = true;
+            continue;
         }
         let asleep = seen | WAITERS;
         if seen != asleep {

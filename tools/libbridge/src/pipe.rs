@@ -121,6 +121,7 @@ impl<'a> End<'a> {
             }
             let left = timeout.map_or(LOOK, |timeout| timeout.saturating_sub(begun.elapsed()));
             if left.is_zero() {
+                self.check_other(&will_do)?;
                 return Err(io::ErrorKind::TimedOut.into());
             }
             let asleep = &self.own.asleep;

@@ -108,6 +108,16 @@ fn sh_63_what_a_dead_one_had_is_inherited_and_in_doubt_until_it_is_said_to_be_wh
 }
 
 #[test]
+fn sh_63_who_does_not_wait_inherits_as_well() {
+    let shared = Shared::default();
+    assert_eq!(take(&shared.lock(1), None).unwrap(), Some(Taken::Had));
+    let now = Some(Duration::ZERO);
+    assert_eq!(take(&shared.lock(2), now).unwrap(), None);
+    shared.dead.lock().unwrap().push(1);
+    assert_eq!(take(&shared.lock(2), now).unwrap(), Some(Taken::Inherited));
+}
+
+#[test]
 fn sh_62_a_time_that_is_over_leaves_it_to_who_has_it() {
     let shared = Shared::default();
     let now = Some(Duration::ZERO);
