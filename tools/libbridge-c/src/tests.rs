@@ -190,6 +190,15 @@ fn the_header_is_for_c_plus_plus_as_well() {
 }
 
 #[test]
+fn the_programs_of_the_selftests_are_c() {
+    let folder = folder().join("../../selftests/c");
+    for file in fs::read_dir(folder).unwrap() {
+        let code = fs::read_to_string(file.unwrap().path()).unwrap();
+        compiled(C, &code).unwrap();
+    }
+}
+
+#[test]
 fn the_example_calls_what_there_is() {
     let exported = exported();
     let (_, table) = EXAMPLE.split_once("PROTOTYPES = {").unwrap();
