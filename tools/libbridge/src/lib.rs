@@ -23,7 +23,6 @@
 //! # }
 //! ```
 
-mod c;
 mod lock;
 mod memory;
 pub mod pipe;
@@ -31,6 +30,7 @@ mod queue;
 mod region;
 mod slots;
 mod sys;
+mod word;
 
 pub use lock::{Condition, Held, Lock};
 pub use memory::Memory;

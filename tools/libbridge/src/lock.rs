@@ -3,59 +3,17 @@
 //! Locks and conditions in a region, for programs of all vnodes. They go on when who has one dies (docs/bridge-shm.md, section 7).
 
 use std::io;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use adeos_proto::shm::lock::{is_alive, DIED, HOLDER, WAITERS};
+use adeos_proto::shm::lock::{DIED, HOLDER, WAITERS};
 
 use crate::memory::Memory;
 use crate::region::Region;
+use crate::word::{Place, Word};
 
 /// How long one sleeps before one looks whether who has the lock lives.
 const LOOK: Duration = Duration::from_secs(1);
-
-/// What a lock needs of where it lies.
-pub(crate) trait Place {
-    /// The word at an offset.
-    fn word(&self, offset: u64) -> io::Result<&AtomicU32>;
-    /// Sleeps while the word has a value, or less long.
-    fn wait(&self, offset: u64, value: u32, timeout: Duration) -> io::Result<()>;
-    /// Wakes some that sleep on the word.
-    fn wake(&self, offset: u64, count: u32) -> io::Result<()>;
-    /// What stands in the words of locks that this one has.
-    fn token(&self) -> u32;
-    /// Whether who has the lock of a word lives.
-    fn is_alive(&self, word: u32) -> io::Result<bool>;
-}
-
-/// A region, and all of it mapped.
-pub(crate) struct Mapped<'a> {
-    pub(crate) region: &'a Region,
-    pub(crate) memory: &'a Memory,
-}
-
-impl Place for Mapped<'_> {
-    fn word(&self, offset: u64) -> io::Result<&AtomicU32> {
-        self.memory
-            .word(usize::try_from(offset).map_err(io::Error::other)?)
-    }
-
-    fn wait(&self, offset: u64, value: u32, timeout: Duration) -> io::Result<()> {
-        self.region.wait_word(offset, value, Some(timeout))
-    }
-
-    fn wake(&self, offset: u64, count: u32) -> io::Result<()> {
-        self.region.wake_word(offset, count)
-    }
-
-    fn token(&self) -> u32 {
-        self.region.token()
-    }
-
-    fn is_alive(&self, word: u32) -> io::Result<bool> {
-        Ok(is_alive(word, &self.region.stat()?.users))
-    }
-}
 
 /// What ends a wait without telling anything: the word is looked at again.
 pub(crate) fn goes_on(result: io::Result<()>) -> io::Result<()> {
@@ -82,12 +40,8 @@ pub(crate) enum Taken {
 }
 
 /// Takes the lock of a word; nothing when the time is over first.
-pub(crate) fn take(
-    place: &impl Place,
-    offset: u64,
-    timeout: Option<Duration>,
-) -> io::Result<Option<Taken>> {
-    let word = place.word(offset)?;
+pub(crate) fn take(place: &impl Place, timeout: Option<Duration>) -> io::Result<Option<Taken>> {
+    let word = place.value();
     let begun = Instant::now();
     // Who has slept cannot know whether it was the last one.
     let mut mine = place.token();
@@ -108,7 +62,11 @@ pub(crate) fn take(
         }
         let left = timeout.map_or(LOOK, |timeout| timeout.saturating_sub(begun.elapsed()));
         if left.is_zero() {
-            return Ok(None);
+            if place.is_alive(seen)? {
+                return Ok(None);
+            }
+            is_dead = true;
+            continue;
         }
         let asleep = seen | WAITERS;
         if seen != asleep {
@@ -120,7 +78,7 @@ pub(crate) fn take(
             }
         }
         mine |= WAITERS;
-        goes_on(place.wait(offset, asleep, left.min(LOOK)))?;
+        goes_on(place.wait(asleep, left.min(LOOK)))?;
         seen = word.load(Ordering::Relaxed);
         // The same holder after all that time: does it live?
         is_dead = seen == asleep && !place.is_alive(seen)?;
@@ -128,11 +86,11 @@ pub(crate) fn take(
 }
 
 /// Frees the lock of a word, and says that what it protects is in doubt, if it is.
-pub(crate) fn free(place: &impl Place, offset: u64, is_in_doubt: bool) -> io::Result<()> {
+pub(crate) fn free(place: &impl Place, is_in_doubt: bool) -> io::Result<()> {
     let left = if is_in_doubt { DIED } else { 0 };
-    let before = place.word(offset)?.swap(left, Ordering::Release);
+    let before = place.value().swap(left, Ordering::Release);
     if before & WAITERS != 0 {
-        place.wake(offset, 1)?;
+        place.wake(1)?;
     }
     Ok(())
 }
@@ -141,10 +99,30 @@ pub(crate) fn free(place: &impl Place, offset: u64, is_in_doubt: bool) -> io::Re
 ///
 /// Who ends while it has the lock, program or vnode, leaves it to the next one, which is told so ([`Held::is_inherited`]). It is the open
 /// [`Region`] that has it: threads of one program are kept apart as long as they take it by the same `Lock`, or by regions that they have
-/// opened themselves.
+/// opened themselves. A child that was forked has its parent's open region, and opens one of its own.
+///
+/// ```no_run
+/// use bridge::{Access, Lock, Memory, Region};
+/// # fn mend(_: &Memory) {}
+///
+/// # fn main() -> std::io::Result<()> {
+/// let region = Region::open("accounts", Access::Write)?;
+/// let memory = region.map()?;
+/// let lock = Lock::new(&region, &memory, 0)?;
+///
+/// let mut held = lock.lock()?;
+/// if held.is_inherited() {
+///     // Somebody has ended in the middle of what follows here.
+///     mend(&memory);
+///     held.recovered();
+/// }
+/// memory.write(64, b"one account")?;
+/// memory.write(128, b"and another")?;
+/// # Ok(())
+/// # }
+/// ```
 pub struct Lock<'a> {
-    place: Mapped<'a>,
-    offset: u64,
+    word: Word<'a>,
 }
 
 /// A lock that is had: freed when dropped.
@@ -157,15 +135,14 @@ pub struct Held<'a> {
 impl<'a> Lock<'a> {
     /// The lock at an offset, a multiple of 4, of a region that is open to write. ENOSPC this region has 64 others.
     pub fn new(region: &'a Region, memory: &'a Memory, offset: u64) -> io::Result<Self> {
-        region.guard(offset)?;
-        let place = Mapped { region, memory };
-        place.word(offset)?;
-        Ok(Self { place, offset })
+        let word = Word::new(region, memory, offset)?;
+        word.guard()?;
+        Ok(Self { word })
     }
 
     /// Takes it, whenever it is free.
     pub fn lock(&self) -> io::Result<Held<'_>> {
-        let taken = take(&self.place, self.offset, None)?;
+        let taken = take(&self.word, None)?;
         taken
             .map(|taken| self.held(taken))
             .ok_or_else(|| io::ErrorKind::TimedOut.into())
@@ -173,7 +150,7 @@ impl<'a> Lock<'a> {
 
     /// Takes it, if it is free in this time.
     pub fn lock_within(&self, timeout: Duration) -> io::Result<Option<Held<'_>>> {
-        let taken = take(&self.place, self.offset, Some(timeout))?;
+        let taken = take(&self.word, Some(timeout))?;
         Ok(taken.map(|taken| self.held(taken)))
     }
 
@@ -205,31 +182,49 @@ impl Held<'_> {
 impl Drop for Held<'_> {
     fn drop(&mut self) {
         // What can fail is to wake, which who sleeps does by itself after a second.
-        let _ = free(&self.lock.place, self.lock.offset, self.is_in_doubt);
+        let _ = free(&self.lock.word, self.is_in_doubt);
     }
 }
 
-/// A condition in a region: four bytes, which are zero at first.
+/// A condition in a region: four bytes, which are zero at first. Who has a lock waits by it for what another one does with that lock.
+///
+/// ```no_run
+/// use bridge::{Access, Condition, Lock, Region};
+/// use std::sync::atomic::Ordering;
+/// use std::time::Duration;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let region = Region::open("kitchen", Access::Write)?;
+/// let memory = region.map()?;
+/// let (lock, full) = (Lock::new(&region, &memory, 0)?, Condition::new(&region, &memory, 4)?);
+/// let plates = memory.word(8)?;
+///
+/// let mut held = lock.lock()?;
+/// while plates.load(Ordering::Relaxed) == 0 {
+///     held = full.wait(held, Duration::from_secs(1))?;
+/// }
+/// plates.fetch_sub(1, Ordering::Relaxed);
+/// # Ok(())
+/// # }
+/// ```
 pub struct Condition<'a> {
-    place: Mapped<'a>,
-    offset: u64,
+    word: Word<'a>,
 }
 
 impl<'a> Condition<'a> {
     /// The condition at an offset, a multiple of 4, of a region that is open to write.
     pub fn new(region: &'a Region, memory: &'a Memory, offset: u64) -> io::Result<Self> {
-        let place = Mapped { region, memory };
-        place.word(offset)?;
-        Ok(Self { place, offset })
+        let word = Word::new(region, memory, offset)?;
+        Ok(Self { word })
     }
 
     /// Frees a lock, sleeps until it is told of, or for no longer than this, and takes the lock again. What one waits for is looked at
     /// again then: one may wake for nothing.
     pub fn wait<'b>(&self, held: Held<'b>, timeout: Duration) -> io::Result<Held<'b>> {
         let lock = held.lock;
-        let seen = self.place.word(self.offset)?.load(Ordering::Acquire);
+        let seen = self.word.value().load(Ordering::Acquire);
         drop(held);
-        let slept = goes_on(self.place.wait(self.offset, seen, timeout));
+        let slept = goes_on(self.word.wait(seen, timeout));
         let held = lock.lock()?;
         slept.map(|()| held)
     }
@@ -245,10 +240,8 @@ impl<'a> Condition<'a> {
     }
 
     fn notify(&self, count: u32) -> io::Result<()> {
-        self.place
-            .word(self.offset)?
-            .fetch_add(1, Ordering::Release);
-        self.place.wake(self.offset, count)
+        self.word.value().fetch_add(1, Ordering::Release);
+        self.word.wake(count)
     }
 }
 

@@ -1,17 +1,38 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! A channel for one sender and one receiver, without a lock.
+//!
+//! ```no_run
+//! use bridge::pipe::{self, Receiver, Sender};
+//! use bridge::{Access, Options, Region, Shape, Vnodes};
+//!
+//! # fn main() -> std::io::Result<()> {
+//! // One program makes it, and receives.
+//! let region = Region::create("pipe", &Options::new(2 << 20).vnodes(Vnodes::ALL))?;
+//! let memory = region.map()?;
+//! pipe::create(&memory, 0, Shape { slots: 16, bytes: 4096 })?;
+//! let mut receiver = Receiver::new(&region, &memory, 0)?;
+//! let message = receiver.receive(None)?;
+//!
+//! // Another one, in whichever vnode, sends.
+//! let region = Region::open("pipe", Access::Write)?;
+//! let memory = region.map()?;
+//! Sender::new(&region, &memory, 0)?.send(b"water", None)?;
+//! # Ok(())
+//! # }
+//! ```
 
 use std::io;
 use std::sync::atomic::{fence, Ordering};
 use std::time::{Duration, Instant};
 
-use adeos_proto::shm::lock::{is_alive, DIED, HOLDER};
+use adeos_proto::shm::lock::{DIED, HOLDER};
 
-use crate::lock::{self, Mapped};
+use crate::lock;
 use crate::memory::Memory;
 use crate::region::Region;
 use crate::slots::{at, Shape, Slots};
+use crate::word::{Place, Word};
 
 /// How long one sleeps before one looks whether the other end is there.
 const LOOK: Duration = Duration::from_secs(1);
@@ -21,27 +42,34 @@ pub fn create(memory: &Memory, offset: u64, shape: Shape) -> io::Result<()> {
     Slots::create(memory, offset, shape).map(drop)
 }
 
-/// Words of the two ends: who it is, and whether it sleeps.
-struct Words {
+/// Where the words of one end lie.
+struct Offsets {
     end: u64,
     asleep: u64,
 }
 
-const SENDER: Words = Words {
+const SENDER: Offsets = Offsets {
     end: at::SENDER,
     asleep: at::NOT_FULL,
 };
-const RECEIVER: Words = Words {
+const RECEIVER: Offsets = Offsets {
     end: at::RECEIVER,
     asleep: at::NOT_EMPTY,
 };
 
+/// The words of one end.
+struct Words<'a> {
+    /// Who it is: a lock, which it has for as long as it is there.
+    end: Word<'a>,
+    /// 1 while it sleeps.
+    asleep: Word<'a>,
+}
+
 /// What both ends have.
 struct End<'a> {
     slots: Slots<'a>,
-    place: Mapped<'a>,
-    own: Words,
-    other: Words,
+    own: Words<'a>,
+    other: Words<'a>,
 }
 
 impl<'a> End<'a> {
@@ -50,25 +78,25 @@ impl<'a> End<'a> {
         region: &'a Region,
         memory: &'a Memory,
         offset: u64,
-        own: Words,
-        other: Words,
+        own: &Offsets,
+        other: &Offsets,
     ) -> io::Result<Self> {
         let slots = Slots::open(memory, offset)?;
-        let place = Mapped { region, memory };
-        let at = slots.offset(own.end);
-        region.guard(at)?;
-        if lock::take(&place, at, Some(Duration::ZERO))?.is_none() {
+        let words = |of: &Offsets| -> io::Result<Words<'a>> {
+            Ok(Words {
+                end: Word::new(region, memory, slots.offset(of.end))?,
+                asleep: Word::new(region, memory, slots.offset(of.asleep))?,
+            })
+        };
+        let (own, other) = (words(own)?, words(other)?);
+        own.end.guard()?;
+        if lock::take(&own.end, Some(Duration::ZERO))?.is_none() {
             return Err(io::Error::new(
                 io::ErrorKind::ResourceBusy,
                 "somebody has this end",
             ));
         }
-        Ok(Self {
-            slots,
-            place,
-            own,
-            other,
-        })
+        Ok(Self { slots, own, other })
     }
 
     /// Messages sent, and received.
@@ -86,7 +114,6 @@ impl<'a> End<'a> {
         will_do: impl Fn(u64) -> bool,
     ) -> io::Result<(u64, u64)> {
         let begun = Instant::now();
-        let asleep = self.slots.word(self.own.asleep)?;
         loop {
             let (sent, received) = self.numbers()?;
             if will_do(sent.wrapping_sub(received)) {
@@ -94,31 +121,38 @@ impl<'a> End<'a> {
             }
             let left = timeout.map_or(LOOK, |timeout| timeout.saturating_sub(begun.elapsed()));
             if left.is_zero() {
+                self.check_other(&will_do)?;
                 return Err(io::ErrorKind::TimedOut.into());
             }
-            asleep.store(1, Ordering::Relaxed);
+            let asleep = &self.own.asleep;
+            asleep.value().store(1, Ordering::Relaxed);
             // Who changes a number behind this sees it; what was changed before is seen here.
             fence(Ordering::SeqCst);
             let (sent, received) = self.numbers()?;
             if !will_do(sent.wrapping_sub(received)) {
-                let at = self.slots.offset(self.own.asleep);
-                lock::goes_on(self.place.region.wait_word(at, 1, Some(left.min(LOOK))))?;
+                lock::goes_on(asleep.wait(1, left.min(LOOK)))?;
                 self.check_other(&will_do)?;
             }
-            asleep.store(0, Ordering::Relaxed);
+            asleep.value().store(0, Ordering::Relaxed);
         }
     }
 
     /// [`BrokenPipe`](io::ErrorKind::BrokenPipe) when the other end has died, and has left nothing to be done.
     fn check_other(&self, will_do: impl Fn(u64) -> bool) -> io::Result<()> {
-        let other = self.slots.word(self.other.end)?.load(Ordering::Acquire);
+        let is_done = || -> io::Result<bool> {
+            let (sent, received) = self.numbers()?;
+            Ok(will_do(sent.wrapping_sub(received)))
+        };
+        if is_done()? {
+            return Ok(());
+        }
+        let other = self.other.end.value().load(Ordering::Acquire);
         let has_died = match other & HOLDER {
             0 => other & DIED != 0,
-            _ => !is_alive(other, &self.place.region.stat()?.users),
+            _ => !self.other.end.is_alive(other)?,
         };
         // What it did before counts.
-        let (sent, received) = self.numbers()?;
-        if has_died && !will_do(sent.wrapping_sub(received)) {
+        if has_died && !is_done()? {
             return Err(io::Error::new(
                 io::ErrorKind::BrokenPipe,
                 "the other end has died",
@@ -131,12 +165,10 @@ impl<'a> End<'a> {
     fn publish(&self, of: u64, number: u64) -> io::Result<()> {
         self.slots.number(of)?.store(number, Ordering::Release);
         fence(Ordering::SeqCst);
-        let asleep = self.slots.word(self.other.asleep)?;
-        if asleep.load(Ordering::Relaxed) != 0 {
-            asleep.store(0, Ordering::Relaxed);
-            self.place
-                .region
-                .wake_word(self.slots.offset(self.other.asleep), 1)?;
+        let asleep = &self.other.asleep;
+        if asleep.value().load(Ordering::Relaxed) != 0 {
+            asleep.value().store(0, Ordering::Relaxed);
+            asleep.wake(1)?;
         }
         Ok(())
     }
@@ -144,8 +176,8 @@ impl<'a> End<'a> {
 
 impl Drop for End<'_> {
     fn drop(&mut self) {
-        // The word is there, and nobody sleeps on it.
-        let _ = lock::free(&self.place, self.slots.offset(self.own.end), false);
+        // What can fail is to wake, and nobody sleeps on it.
+        let _ = lock::free(&self.own.end, false);
     }
 }
 
@@ -156,14 +188,20 @@ impl<'a> Sender<'a> {
     /// Takes the sending end of the channel at an offset. [`NotFound`](io::ErrorKind::NotFound) there is no channel (yet),
     /// [`ResourceBusy`](io::ErrorKind::ResourceBusy) somebody has it.
     pub fn new(region: &'a Region, memory: &'a Memory, offset: u64) -> io::Result<Self> {
-        End::take(region, memory, offset, SENDER, RECEIVER).map(Self)
+        End::take(region, memory, offset, &SENDER, &RECEIVER).map(Self)
+    }
+
+    /// How large its messages can be, and how many wait at most.
+    pub fn shape(&self) -> Shape {
+        self.0.slots.shape()
     }
 
     /// Sends a message; waits while there is no room. [`TimedOut`](io::ErrorKind::TimedOut),
-    /// [`BrokenPipe`](io::ErrorKind::BrokenPipe) there is none, and the receiver has died, [`InvalidInput`](io::ErrorKind::InvalidInput) it is
-    /// larger than the channel's messages.
+    /// [`BrokenPipe`](io::ErrorKind::BrokenPipe) there is none, and the receiver has died, EMSGSIZE it is larger than the channel's
+    /// messages.
     pub fn send(&mut self, message: &[u8], timeout: Option<Duration>) -> io::Result<()> {
-        let slots = u64::from(self.0.slots.shape().slots);
+        self.0.slots.check(message)?;
+        let slots = u64::from(self.shape().slots);
         let (sent, _) = self.0.wait(timeout, |waiting| waiting < slots)?;
         self.0.slots.put(sent, message)?;
         self.0.publish(at::SENT, sent.wrapping_add(1))
@@ -176,7 +214,12 @@ pub struct Receiver<'a>(End<'a>);
 impl<'a> Receiver<'a> {
     /// Takes the receiving end of the channel at an offset; errors as [`Sender::new`] has them.
     pub fn new(region: &'a Region, memory: &'a Memory, offset: u64) -> io::Result<Self> {
-        End::take(region, memory, offset, RECEIVER, SENDER).map(Self)
+        End::take(region, memory, offset, &RECEIVER, &SENDER).map(Self)
+    }
+
+    /// How large its messages can be, and how many wait at most.
+    pub fn shape(&self) -> Shape {
+        self.0.slots.shape()
     }
 
     /// Takes a message; waits while there is none. [`TimedOut`](io::ErrorKind::TimedOut),
@@ -186,5 +229,18 @@ impl<'a> Receiver<'a> {
         let message = self.0.slots.get(received)?;
         self.0.publish(at::RECEIVED, received.wrapping_add(1))?;
         Ok(message)
+    }
+
+    /// Takes a message to where a buffer begins: its length. Waits as [`receive`](Self::receive) does. EMSGSIZE it does not fit, and is the
+    /// next one still.
+    pub fn receive_into(
+        &mut self,
+        buffer: &mut [u8],
+        timeout: Option<Duration>,
+    ) -> io::Result<usize> {
+        let (_, received) = self.0.wait(timeout, |waiting| waiting > 0)?;
+        let length = self.0.slots.get_into(received, buffer)?;
+        self.0.publish(at::RECEIVED, received.wrapping_add(1))?;
+        Ok(length)
     }
 }

@@ -15,6 +15,18 @@ use crate::slots::{at, Shape, Slots};
 /// which they were sent.
 ///
 /// Who ends in the middle of it takes nothing with it: a message is there when all of it is, and is gone when its receiver has it.
+///
+/// ```no_run
+/// use bridge::{Access, Queue, Region};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let region = Region::open("work", Access::Write)?;
+/// let memory = region.map()?;
+/// let queue = Queue::open(&region, &memory, 0)?;
+/// queue.send(b"dig", None)?;
+/// # Ok(())
+/// # }
+/// ```
 pub struct Queue<'a> {
     slots: Slots<'a>,
     lock: Lock<'a>,
@@ -52,9 +64,10 @@ impl<'a> Queue<'a> {
         self.slots.shape()
     }
 
-    /// Sends a message; waits while there is no room. [`TimedOut`](io::ErrorKind::TimedOut),
-    /// [`InvalidInput`](io::ErrorKind::InvalidInput) it is larger than the channel's messages.
+    /// Sends a message; waits while there is no room. [`TimedOut`](io::ErrorKind::TimedOut), EMSGSIZE it is larger than the
+    /// channel's messages.
     pub fn send(&self, message: &[u8], timeout: Option<Duration>) -> io::Result<()> {
+        self.slots.check(message)?;
         let slots = u64::from(self.shape().slots);
         let (held, sent, _) = self.wait(timeout, &self.not_full, |waiting| waiting < slots)?;
         self.slots.put(sent, message)?;
@@ -68,8 +81,31 @@ impl<'a> Queue<'a> {
 
     /// Takes a message; waits while there is none. [`TimedOut`](io::ErrorKind::TimedOut).
     pub fn receive(&self, timeout: Option<Duration>) -> io::Result<Vec<u8>> {
+        self.take(timeout, |number| self.slots.get(number))
+    }
+
+    /// Takes a message to where a buffer begins: its length. Waits as [`receive`](Self::receive) does. EMSGSIZE it does not fit, and stays
+    /// for who comes next.
+    pub fn receive_into(&self, buffer: &mut [u8], timeout: Option<Duration>) -> io::Result<usize> {
+        self.take(timeout, |number| self.slots.get_into(number, buffer))
+    }
+
+    /// Waits for a message, and takes it if it can be had.
+    fn take<T>(
+        &self,
+        timeout: Option<Duration>,
+        get: impl FnOnce(u64) -> io::Result<T>,
+    ) -> io::Result<T> {
         let (held, _, received) = self.wait(timeout, &self.not_empty, |waiting| waiting > 0)?;
-        let message = self.slots.get(received)?;
+        let message = match get(received) {
+            Ok(message) => message,
+            Err(error) => {
+                drop(held);
+                // This one may have been woken for it, and others not.
+                self.not_empty.notify_one()?;
+                return Err(error);
+            }
+        };
         // With this it is gone.
         self.slots
             .number(at::RECEIVED)?

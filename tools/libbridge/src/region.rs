@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use adeos_proto::abi::shm as abi;
@@ -26,6 +26,13 @@ pub enum Access {
 }
 
 /// A set of vnodes, bit n for vnode n; the root is 0.
+///
+/// ```
+/// use bridge::Vnodes;
+///
+/// let root_and_third = Vnodes(1 << 0 | 1 << 3);
+/// assert_ne!(root_and_third, Vnodes::ALL);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Vnodes(pub u16);
 
@@ -36,7 +43,13 @@ impl Vnodes {
     pub const ALL: Self = Self(u16::MAX);
 }
 
-/// What finds a region.
+/// What finds a region. A text alone is a global name.
+///
+/// ```
+/// use bridge::Name;
+///
+/// assert_eq!(Name::from("counter"), Name::Global("counter"));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Name<'a> {
     /// A name of the cluster's.
@@ -54,7 +67,16 @@ impl<'a> From<&'a str> for Name<'a> {
 }
 
 /// How a region is made.
-#[derive(Clone, Copy, Debug)]
+///
+/// ```
+/// use bridge::{Options, Vnodes};
+///
+/// // 4 MiB, which the user's programs write in all vnodes, and its group's read in vnode 2.
+/// let options = Options::new(4 << 20).mode(0o640).vnodes(Vnodes::ALL);
+/// let fewer = options.readers(Vnodes(1 << 2)).writers(Vnodes::NONE);
+/// assert_ne!(options, fewer);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
     bytes: u64,
     mode: u32,
@@ -132,6 +154,36 @@ pub struct Stat {
 
 /// An open region: closed when dropped. It is a descriptor, which can be waited for as one that `eventfd` gives: it is
 /// readable when there are notices.
+///
+/// ```no_run
+/// use bridge::{Access, Region};
+///
+/// # fn main() -> std::io::Result<()> {
+/// // Looks at what is there each time that somebody gives a notice.
+/// let region = Region::open("weather", Access::Read)?;
+/// let memory = region.map()?;
+/// let mut seen = 0;
+/// loop {
+///     seen = region.wait(seen, None)?;
+///     let mut text = [0; 16];
+///     memory.read(64, &mut text)?;
+///     println!("{}", String::from_utf8_lossy(&text));
+/// }
+/// # }
+/// ```
+///
+/// What another program has passed on, by a socket or by exec, becomes one by `try_from`:
+///
+/// ```
+/// use bridge::Region;
+/// use std::os::fd::OwnedFd;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let file = OwnedFd::from(std::fs::File::open("/dev/null")?);
+/// assert!(Region::try_from(file).is_err(), "that is no region");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Region {
     file: OwnedFd,
@@ -178,28 +230,7 @@ impl Region {
 
     fn bind(call: u32, record: &abi::Region) -> io::Result<Self> {
         let device = File::open(DEVICE)?;
-        let file = sys::ioctl_open(device.as_fd(), call, &mut record.to_bytes())?;
-        let stat = stat(file.as_fd())?;
-        Ok(Self::with(file, &stat))
-    }
-
-    /// One of a descriptor, of which this was told.
-    pub(crate) fn with(file: OwnedFd, stat: &abi::Stat) -> Self {
-        let access = if stat.access == 2 {
-            Access::Write
-        } else {
-            Access::Read
-        };
-        Self {
-            file,
-            token: stat.token,
-            access,
-        }
-    }
-
-    /// The descriptor, which is the caller's to close.
-    pub(crate) fn into_raw_fd(self) -> RawFd {
-        self.file.into_raw_fd()
+        sys::ioctl_open(device.as_fd(), call, &mut record.to_bytes())?.try_into()
     }
 
     /// Its bytes now.
@@ -250,7 +281,8 @@ impl Region {
 
     fn map_as(&self, offset: u64, bytes: u64, is_writable: bool) -> io::Result<Memory> {
         let size = usize::try_from(bytes).map_err(io::Error::other)?;
-        sys::Mapping::new(self.as_fd(), offset, size, is_writable).map(Memory)
+        let mapping = sys::Mapping::new(self.as_fd(), offset, size, is_writable)?;
+        Ok(Memory::new(mapping, offset, self.token))
     }
 
     /// Gives a notice: wakes all that wait for one, in every vnode.
@@ -366,8 +398,32 @@ impl AsFd for Region {
     }
 }
 
+impl From<Region> for OwnedFd {
+    fn from(region: Region) -> Self {
+        region.file
+    }
+}
+
+impl TryFrom<OwnedFd> for Region {
+    type Error = io::Error;
+
+    /// ENOTTY it is the descriptor of something else, which is closed.
+    fn try_from(file: OwnedFd) -> io::Result<Self> {
+        let stat = stat(file.as_fd())?;
+        let access = match stat.access {
+            2 => Access::Write,
+            _ => Access::Read,
+        };
+        Ok(Self {
+            file,
+            token: stat.token,
+            access,
+        })
+    }
+}
+
 /// What the kernel tells of a region.
-pub(crate) fn stat(file: BorrowedFd<'_>) -> io::Result<abi::Stat> {
+fn stat(file: BorrowedFd<'_>) -> io::Result<abi::Stat> {
     let record = abi::Stat {
         size: size(abi::Stat::SIZE),
         ..abi::Stat::default()

@@ -36,6 +36,16 @@ pub(crate) mod at {
 }
 
 /// The shape of a channel: how many messages wait in it, and how large they are.
+///
+/// ```
+/// use bridge::Shape;
+///
+/// // Two channels of this shape, one behind the other, each at a multiple of 64.
+/// let shape = Shape { slots: 100, bytes: 1000 };
+/// let first = 0;
+/// let second = (first + shape.size()).next_multiple_of(64);
+/// assert!(second + shape.size() <= 2 << 20);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
     /// Messages that can wait: at least 1.
@@ -52,7 +62,8 @@ impl Shape {
 
     /// Bytes of a region that a channel takes.
     pub fn size(self) -> u64 {
-        HEADER + u64::from(self.slots) * self.stride()
+        let slots = u64::from(self.slots).saturating_mul(self.stride());
+        slots.saturating_add(HEADER)
     }
 }
 
@@ -60,6 +71,7 @@ impl Shape {
 #[derive(Clone, Copy)]
 pub(crate) struct Slots<'a> {
     memory: &'a Memory,
+    /// Where it begins in the region.
     offset: u64,
     shape: Shape,
 }
@@ -75,12 +87,15 @@ fn broken() -> io::Error {
     )
 }
 
+fn too_long() -> io::Error {
+    io::Error::from_raw_os_error(libc::EMSGSIZE)
+}
+
 impl<'a> Slots<'a> {
     /// Makes a channel where nothing but zeros are. All that use it do so by [`Slots::open`].
     pub(crate) fn create(memory: &'a Memory, offset: u64, shape: Shape) -> io::Result<Self> {
-        let end = offset.checked_add(shape.size());
-        let fits = end.is_some_and(|end| end <= memory.size() as u64);
-        if shape.slots == 0 || offset % 64 != 0 || !fits {
+        memory.check_writable()?;
+        if shape.slots == 0 || offset % 64 != 0 || !memory.has(offset, shape.size()) {
             return Err(invalid(
                 "a channel has a slot, begins at a multiple of 64, and lies in the region",
             ));
@@ -116,8 +131,7 @@ impl<'a> Slots<'a> {
             slots: unshaped.word(at::SLOTS)?.load(Ordering::Relaxed),
             bytes: unshaped.word(at::BYTES)?.load(Ordering::Relaxed),
         };
-        let end = offset.checked_add(shape.size());
-        if shape.slots == 0 || end.is_none_or(|end| end > memory.size() as u64) {
+        if shape.slots == 0 || !memory.has(offset, shape.size()) {
             return Err(broken());
         }
         Ok(Self { shape, ..unshaped })
@@ -141,18 +155,24 @@ impl<'a> Slots<'a> {
     }
 
     fn place(&self, of: u64) -> io::Result<usize> {
-        usize::try_from(self.offset + of).map_err(io::Error::other)
+        self.memory.place(self.offset.saturating_add(of))
     }
 
     fn slot(&self, number: u64) -> u64 {
         HEADER + number % u64::from(self.shape.slots) * self.shape.stride()
     }
 
+    /// EMSGSIZE a message is larger than the channel's.
+    pub(crate) fn check(&self, message: &[u8]) -> io::Result<()> {
+        if message.len() > self.shape.bytes as usize {
+            return Err(too_long());
+        }
+        Ok(())
+    }
+
     /// Puts a message into the slot of a number.
     pub(crate) fn put(&self, number: u64, message: &[u8]) -> io::Result<()> {
-        if message.len() > self.shape.bytes as usize {
-            return Err(invalid("the message is larger than the channel's"));
-        }
+        self.check(message)?;
         let slot = self.slot(number);
         // It is no larger than 32 bits, as has been seen.
         self.word(slot)?
@@ -160,16 +180,30 @@ impl<'a> Slots<'a> {
         self.memory.write(self.place(slot + 8)?, message)
     }
 
-    /// Takes the message out of the slot of a number.
-    pub(crate) fn get(&self, number: u64) -> io::Result<Vec<u8>> {
-        let slot = self.slot(number);
-        let length = self.word(slot)?.load(Ordering::Relaxed);
+    /// The length of the message in the slot of a number.
+    fn length(&self, number: u64) -> io::Result<usize> {
+        let length = self.word(self.slot(number))?.load(Ordering::Relaxed);
         if length > self.shape.bytes {
             return Err(broken());
         }
-        let mut message = vec![0; length as usize];
-        self.memory.read(self.place(slot + 8)?, &mut message)?;
+        Ok(length as usize)
+    }
+
+    /// Copies the message out of the slot of a number.
+    pub(crate) fn get(&self, number: u64) -> io::Result<Vec<u8>> {
+        let mut message = vec![0; self.length(number)?];
+        let place = self.place(self.slot(number) + 8)?;
+        self.memory.read(place, &mut message)?;
         Ok(message)
+    }
+
+    /// Copies the message out of the slot of a number to where a buffer begins: its length. EMSGSIZE it does not fit.
+    pub(crate) fn get_into(&self, number: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.length(number)?;
+        let message = buffer.get_mut(..length).ok_or_else(too_long)?;
+        let place = self.place(self.slot(number) + 8)?;
+        self.memory.read(place, message)?;
+        Ok(length)
     }
 
     /// Messages that wait, by the two numbers: more than there can be makes no sense.
@@ -181,3 +215,6 @@ impl<'a> Slots<'a> {
         Ok(waiting)
     }
 }
+
+#[cfg(test)]
+mod tests;

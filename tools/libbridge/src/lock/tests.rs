@@ -3,6 +3,7 @@
 //! Locks among threads, one of which may go without a word.
 
 use super::*;
+use std::sync::atomic::AtomicU32;
 use std::sync::{Condvar, Mutex};
 use std::thread;
 
@@ -16,24 +17,32 @@ struct Shared {
     dead: Mutex<Vec<u32>>,
 }
 
-/// One of those that use it.
+/// A word of them, for one of those that use it.
 struct One<'a> {
     shared: &'a Shared,
+    word: &'a AtomicU32,
     token: u32,
 }
 
+impl Shared {
+    /// The lock, for one of those that use it.
+    fn lock(&self, token: u32) -> One<'_> {
+        One {
+            shared: self,
+            word: &self.words[0],
+            token,
+        }
+    }
+}
+
 impl Place for One<'_> {
-    fn word(&self, offset: u64) -> io::Result<&AtomicU32> {
-        let at = usize::try_from(offset / 4).unwrap();
-        self.shared
-            .words
-            .get(at)
-            .ok_or_else(|| io::ErrorKind::InvalidInput.into())
+    fn value(&self) -> &AtomicU32 {
+        self.word
     }
 
-    fn wait(&self, offset: u64, value: u32, timeout: Duration) -> io::Result<()> {
+    fn wait(&self, value: u32, timeout: Duration) -> io::Result<()> {
         let turn = self.shared.turn.lock().unwrap();
-        if self.word(offset)?.load(Ordering::SeqCst) != value {
+        if self.word.load(Ordering::SeqCst) != value {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let (_turn, over) = self.shared.woken.wait_timeout(turn, timeout).unwrap();
@@ -43,7 +52,7 @@ impl Place for One<'_> {
         }
     }
 
-    fn wake(&self, _: u64, _: u32) -> io::Result<()> {
+    fn wake(&self, _: u32) -> io::Result<()> {
         *self.shared.turn.lock().unwrap() += 1;
         self.shared.woken.notify_all();
         Ok(())
@@ -53,8 +62,8 @@ impl Place for One<'_> {
         self.token
     }
 
-    fn is_alive(&self, word: u32) -> io::Result<bool> {
-        Ok(!self.shared.dead.lock().unwrap().contains(&(word & HOLDER)))
+    fn is_alive(&self, value: u32) -> io::Result<bool> {
+        Ok(!self.shared.dead.lock().unwrap().contains(&(value & HOLDER)))
     }
 }
 
@@ -64,17 +73,13 @@ fn sh_62_no_two_have_it() {
     const TURNS: u32 = 2000;
     thread::scope(|scope| {
         for token in 1..=4 {
-            let one = One {
-                shared: &shared,
-                token,
-            };
+            let (lock, number) = (shared.lock(token), &shared.words[1]);
             scope.spawn(move || {
                 for _ in 0..TURNS {
-                    assert_eq!(take(&one, 0, None).unwrap(), Some(Taken::Had));
+                    assert_eq!(take(&lock, None).unwrap(), Some(Taken::Had));
                     // Two at once would lose some of it.
-                    let word = one.word(4).unwrap();
-                    word.store(word.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-                    free(&one, 0, false).unwrap();
+                    number.store(number.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+                    free(&lock, false).unwrap();
                 }
             });
         }
@@ -86,39 +91,37 @@ fn sh_62_no_two_have_it() {
 #[test]
 fn sh_63_what_a_dead_one_had_is_inherited_and_in_doubt_until_it_is_said_to_be_whole() {
     let shared = Shared::default();
-    let one = |token| One {
-        shared: &shared,
-        token,
-    };
-    assert_eq!(take(&one(1), 0, None).unwrap(), Some(Taken::Had));
-    assert_eq!(
-        take(&one(2), 0, Some(Duration::from_millis(20))).unwrap(),
-        None
-    );
+    let lock = |token| shared.lock(token);
+    assert_eq!(take(&lock(1), None).unwrap(), Some(Taken::Had));
+    let short = Some(Duration::from_millis(20));
+    assert_eq!(take(&lock(2), short).unwrap(), None);
     shared.dead.lock().unwrap().push(1);
-    assert_eq!(take(&one(2), 0, None).unwrap(), Some(Taken::Inherited));
-    free(&one(2), 0, true).unwrap();
-    assert_eq!(take(&one(3), 0, None).unwrap(), Some(Taken::Inherited));
-    free(&one(3), 0, false).unwrap();
-    assert_eq!(take(&one(4), 0, None).unwrap(), Some(Taken::Had));
+    assert_eq!(take(&lock(2), None).unwrap(), Some(Taken::Inherited));
+    free(&lock(2), true).unwrap();
+    assert_eq!(take(&lock(3), None).unwrap(), Some(Taken::Inherited));
+    free(&lock(3), false).unwrap();
+    assert_eq!(take(&lock(4), None).unwrap(), Some(Taken::Had));
     // The kernel has freed it for one that has gone.
     shared.words[0].store(DIED | WAITERS, Ordering::SeqCst);
-    assert_eq!(take(&one(5), 0, None).unwrap(), Some(Taken::Inherited));
+    assert_eq!(take(&lock(5), None).unwrap(), Some(Taken::Inherited));
     assert_eq!(shared.words[0].load(Ordering::SeqCst), 5 | WAITERS);
+}
+
+#[test]
+fn sh_63_who_does_not_wait_inherits_as_well() {
+    let shared = Shared::default();
+    assert_eq!(take(&shared.lock(1), None).unwrap(), Some(Taken::Had));
+    let now = Some(Duration::ZERO);
+    assert_eq!(take(&shared.lock(2), now).unwrap(), None);
+    shared.dead.lock().unwrap().push(1);
+    assert_eq!(take(&shared.lock(2), now).unwrap(), Some(Taken::Inherited));
 }
 
 #[test]
 fn sh_62_a_time_that_is_over_leaves_it_to_who_has_it() {
     let shared = Shared::default();
-    let one = |token| One {
-        shared: &shared,
-        token,
-    };
-    assert_eq!(
-        take(&one(1), 0, Some(Duration::ZERO)).unwrap(),
-        Some(Taken::Had)
-    );
-    assert_eq!(take(&one(2), 0, Some(Duration::ZERO)).unwrap(), None);
+    let now = Some(Duration::ZERO);
+    assert_eq!(take(&shared.lock(1), now).unwrap(), Some(Taken::Had));
+    assert_eq!(take(&shared.lock(2), now).unwrap(), None);
     assert_eq!(shared.words[0].load(Ordering::SeqCst) & HOLDER, 1);
-    assert!(take(&one(1), 8, None).is_err());
 }
