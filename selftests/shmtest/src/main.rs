@@ -6,6 +6,7 @@
 mod callers;
 mod channels;
 mod commands;
+mod litmus;
 mod mapping;
 
 use anyhow::{bail, Context, Result};
@@ -54,6 +55,20 @@ enum Command {
         name: String,
         /// How often
         count: u32,
+    },
+    /// Plays a role of a litmus test with others; the first one tells what was seen how often, and fails if that must not be
+    Litmus {
+        /// The test: see litmus/catalogue.rs
+        name: String,
+        /// Which role, from 0 on
+        role: usize,
+        /// A region of zeros, 2 MiB at least
+        region: String,
+        /// How often it is played
+        rounds: u32,
+        /// How many roles there are
+        #[arg(long, default_value_t = 2)]
+        roles: usize,
     },
     /// Tries to map more of a region than it may; how many tries were refused, or were as they are to be
     Mapping {
@@ -112,6 +127,13 @@ fn main() -> Result<()> {
             println!("{}", callers::check(&name, &mode, &vnode)?);
             Ok(())
         }
+        Command::Litmus {
+            name,
+            role,
+            region,
+            rounds,
+            roles,
+        } => litmus::run(&name, role, roles, &region, rounds),
         Command::Mapping { name } => {
             println!("{}", mapping::check(&name)?);
             Ok(())
