@@ -3,6 +3,7 @@
 //! A program that has regions open, and does with them what it is told: `serve` takes commands at a socket, each in a thread of
 //! its own, and `ask` gives it one, prints the answer, and fails if that is an error.
 
+mod bench;
 mod callers;
 mod channels;
 mod commands;
@@ -56,6 +57,9 @@ enum Command {
         /// How often
         count: u32,
     },
+    /// Measures what shared memory costs
+    #[command(subcommand)]
+    Bench(bench::Bench),
     /// Plays a role of a litmus test with others; the first one tells what was seen how often, and fails if that must not be
     Litmus {
         /// The test: see litmus/catalogue.rs
@@ -127,6 +131,7 @@ fn main() -> Result<()> {
             println!("{}", callers::check(&name, &mode, &vnode)?);
             Ok(())
         }
+        Command::Bench(bench) => bench::run(&bench),
         Command::Litmus {
             name,
             role,
