@@ -3,10 +3,12 @@
 //! A program that has regions open, and does with them what it is told: `serve` takes commands at a socket, each in a thread of
 //! its own, and `ask` gives it one, prints the answer, and fails if that is an error.
 
+mod bench;
 mod callers;
 mod channels;
 mod commands;
 mod files;
+mod litmus;
 mod mapping;
 mod signals;
 
@@ -64,6 +66,23 @@ enum Command {
         name: String,
         /// How often
         count: u32,
+    },
+    /// Measures what shared memory costs
+    #[command(subcommand)]
+    Bench(bench::Bench),
+    /// Plays a role of a litmus test with others; the first one tells what was seen how often, and fails if that must not be
+    Litmus {
+        /// The test: see litmus/catalogue.rs
+        name: String,
+        /// Which role, from 0 on
+        role: usize,
+        /// A region of zeros, 2 MiB at least
+        region: String,
+        /// How often it is played
+        rounds: u32,
+        /// How many roles there are
+        #[arg(long, default_value_t = 2)]
+        roles: usize,
     },
     /// Tries to map more of a region than it may; how many tries were refused, or were as they are to be
     Mapping {
@@ -134,6 +153,14 @@ fn main() -> Result<()> {
             println!("{}", signals::check(&name)?);
             Ok(())
         }
+        Command::Bench(bench) => bench::run(&bench),
+        Command::Litmus {
+            name,
+            role,
+            region,
+            rounds,
+            roles,
+        } => litmus::run(&name, role, roles, &region, rounds),
         Command::Mapping { name } => {
             println!("{}", mapping::check(&name)?);
             Ok(())
