@@ -48,7 +48,7 @@ pub mod user;
 mod views;
 mod vnodes;
 mod watch;
-mod work;
+pub mod work;
 
 pub use control::Control;
 pub use core_state::Core;

@@ -13,7 +13,7 @@ use kernel::prelude::*;
 use kernel::types::Opaque;
 
 /// Where work waits for a thread; it is done before this is gone.
-pub(crate) struct Queue(NonNull<bindings::workqueue_struct>);
+pub struct Queue(NonNull<bindings::workqueue_struct>);
 
 // SAFETY: A workqueue may be used from any thread and context.
 unsafe impl Send for Queue {}
@@ -23,7 +23,7 @@ unsafe impl Sync for Queue {}
 impl Queue {
     /// Makes a queue whose items run on any CPU, side by side, and also when memory is short.
     /// Process context. ENOMEM.
-    pub(crate) fn new(name: &'static CStr) -> Result<Self> {
+    pub fn new(name: &'static CStr) -> Result<Self> {
         Self::with(name, bindings::wq_flags_WQ_UNBOUND)
     }
 
@@ -44,7 +44,7 @@ impl Queue {
 
     /// Queues an item, unless it waits already: it runs once after this, at least. Any context but
     /// NMIs.
-    pub(crate) fn add(&self, work: &Work) {
+    pub fn add(&self, work: &Work) {
         // SAFETY: The queue is there until `drop`, and the item, which `new` has set up, until it
         // has been cancelled.
         unsafe {
@@ -67,7 +67,7 @@ impl Drop for Queue {
 /// Something to be done, by a function with a number. It is done once for all times that it was
 /// queued before it starts, and never twice at once.
 #[pin_data(PinnedDrop)]
-pub(crate) struct Work {
+pub struct Work {
     #[pin]
     inner: Opaque<bindings::work_struct>,
     run: fn(usize),
@@ -81,11 +81,11 @@ unsafe impl Sync for Work {}
 
 impl Work {
     /// Makes an item.
-    pub(crate) fn new(run: fn(usize), argument: usize) -> impl PinInit<Self> {
+    pub fn new(run: fn(usize), argument: usize) -> impl PinInit<Self> {
         pin_init!(Self {
             inner <- Opaque::ffi_init(|slot: *mut bindings::work_struct| {
                 // SAFETY: The slot is memory for an item, and part of a `Work`.
-                unsafe { ffi::adeos_init_work(slot, Some(run_work)) }
+                unsafe { init(slot) }
             }),
             run,
             argument,
@@ -94,7 +94,7 @@ impl Work {
 
     /// Takes it out of the queue, and waits until it does not run. Process context, and not from the
     /// item itself.
-    pub(crate) fn cancel(&self) {
+    pub fn cancel(&self) {
         // SAFETY: `new` has set it up.
         unsafe { bindings::cancel_work_sync(self.inner.get()) };
     }
@@ -105,6 +105,17 @@ impl PinnedDrop for Work {
     fn drop(self: Pin<&mut Self>) {
         self.cancel();
     }
+}
+
+/// Sets an item up. It is not inlined into other modules: they can call what is exported of this one only.
+///
+/// # Safety
+///
+/// It is memory for the field `inner` of a [`Work`].
+#[inline(never)]
+unsafe fn init(item: *mut bindings::work_struct) {
+    // SAFETY: By this function's conditions.
+    unsafe { ffi::adeos_init_work(item, Some(run_work)) }
 }
 
 /// What the queue calls.

@@ -22,6 +22,7 @@ mod calls;
 mod desk;
 mod event_fd;
 mod files;
+mod hall;
 mod handle;
 mod opening;
 mod pages;
@@ -55,15 +56,15 @@ struct BridgeShm {
     _subscription: Subscription,
     _portal: Portal,
     _kept: Forget,
+    _hall: hall::Open,
 }
 
-/// Lets go of regions and of the board when all else is gone.
+/// Lets go of the regions that are kept.
 struct Forget;
 
 impl Drop for Forget {
     fn drop(&mut self) {
         statics::forget_all();
-        statics::close_board();
     }
 }
 
@@ -71,11 +72,12 @@ impl kernel::Module for BridgeShm {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         statics::init();
         let core = Core::get()?;
+        let hall = hall::Open::new()?;
         let kept = Forget;
         if core.identity().is_root() {
             statics::board(&core)?;
         }
-        let portal = Portal::take(REGIONS, "bridge_shm", Handler::Deferred(statics::on_portal))?;
+        let portal = Portal::take(REGIONS, "bridge_shm", Handler::Interrupt(hall::on_portal))?;
         let subscription = Subscription::new(statics::on_view)?;
         statics::take_view(&core);
         portal.unmask();
@@ -85,6 +87,7 @@ impl kernel::Module for BridgeShm {
             _subscription: subscription,
             _portal: portal,
             _kept: kept,
+            _hall: hall,
         })
     }
 }

@@ -5,7 +5,12 @@
 #![deny(unsafe_code)]
 
 use crate::board::Board;
+use crate::desk::{
+    Cause,
+    Woken, //
+};
 use crate::event_fd::EventFd;
+use crate::hall::DeskUse;
 use crate::opening::{
     check,
     entry_of, //
@@ -14,10 +19,7 @@ use crate::pages::{
     Pages,
     Unusable, //
 };
-use crate::statics::{
-    self,
-    DeskUse, //
-};
+use crate::statics;
 use adeos_core::bridge::{
     Access,
     Bridge,
@@ -310,17 +312,38 @@ impl Handle {
 
     /// Waits until the region's notices are another number than `seen`: that one. ETIMEDOUT, EINTR, EOWNERDEAD.
     pub(crate) fn wait(&self, seen: u64, patience: &Patience) -> Result<u64> {
+        let notices = self.notices();
+        if notices != seen {
+            return Ok(notices);
+        }
+        let woken = self.desk.enter(Cause::Notices)?;
+        let news = self.sleep(&woken, Cause::Notices, patience, || {
+            let notices = self.notices();
+            Ok((notices != seen).then_some(notices))
+        });
+        self.desk.leave(&woken);
+        news
+    }
+
+    /// Sleeps until there is what `look` looks for; it is looked for each time that somebody is woken here, and once a second. ETIMEDOUT,
+    /// EINTR, EOWNERDEAD, and the errors of `look`.
+    fn sleep<T>(
+        &self,
+        woken: &Woken,
+        cause: Cause,
+        patience: &Patience,
+        look: impl Fn() -> Result<Option<T>>,
+    ) -> Result<T> {
         loop {
-            let mut guard = self.desk.quiet();
-            self.board.announce(self.region, Matter::Notices);
-            let notices = self.board.notices(self.region);
-            if notices != seen {
-                return Ok(notices);
+            self.board.announce(self.region, cause.matter());
+            if let Some(found) = look()? {
+                return Ok(found);
             }
             self.check_deaths()?;
             let slice = patience.slice().ok_or(ETIMEDOUT)?;
-            self.desk
-                .wait(&mut guard, slice)
+            woken
+                .event
+                .wait_interruptible_ms(slice)
                 .map_err(|error| patience.of_signal(error))?;
         }
     }
@@ -363,9 +386,8 @@ impl Handle {
     /// Has vnodes look: this one now.
     fn tell(&self, vnodes: Vnodes, classes: u64) {
         let own = self.core.identity().vnode;
-        if vnodes.has(own) {
-            self.desk.tell();
-            self.desk.wake_classes(classes);
+        if vnodes.has(own) && self.desk.wake_all(classes) {
+            self.desk.tell_due(&self.board);
         }
         self.board.raise(&self.core, vnodes.without(own));
     }
@@ -373,37 +395,21 @@ impl Handle {
     /// Sleeps while a word has a value, until it is woken. EAGAIN it has another one, EINVAL there is no such word; and those of
     /// [`Handle::wait`].
     pub(crate) fn wait_word(&self, offset: u64, value: u32, patience: &Patience) -> Result {
-        let class = self.class_of(offset)?;
-        let woken = self.desk.enter(offset)?;
-        let result = loop {
-            self.board.announce(self.region, Matter::Word(class));
-            match self.word(offset) {
-                Ok(now) if now != value => break Err(EAGAIN),
-                Ok(_) => {}
-                Err(error) => break Err(error),
+        self.class_of(offset)?;
+        let cause = Cause::Word(offset);
+        let woken = self.desk.enter(cause)?;
+        let result = self.sleep(&woken, cause, patience, || {
+            if self.word(offset)? != value {
+                return Err(EAGAIN);
             }
-            if woken.is_so() {
-                break Ok(());
-            }
-            if let Err(error) = self.check_deaths() {
-                break Err(error);
-            }
-            let Some(slice) = patience.slice() else {
-                break Err(ETIMEDOUT);
-            };
-            if let Err(error) = woken.event.wait_interruptible_ms(slice) {
-                break Err(error);
-            }
-            if woken.is_so() {
-                break Ok(());
-            }
-        };
+            Ok(woken.is_so().then_some(()))
+        });
         self.desk.leave(&woken);
         // A wake that has met this one is not to be lost to the others.
         if woken.is_so() {
             return Ok(());
         }
-        result.map_err(|error| patience.of_signal(error))
+        result
     }
 
     /// Wakes those that sleep on a word, so many at least. EINVAL there is no such word.

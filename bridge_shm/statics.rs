@@ -1,22 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What functions need that are called without being told of whom: by system calls, portals and views.
+//! What functions need that are called without being told of whom: by system calls and views.
 //!
-//! Locks: `KEPT`, `BOARD` and `DESKS`, mutexes, each a leaf but for the request with which the board is opened.
+//! Locks: `KEPT` and `BOARD`, mutexes, each a leaf but for the request with which the board is opened.
 
 use crate::board::Board;
 use crate::desk::Desk;
+use crate::hall;
 use crate::handle::Handle;
 use adeos_core::bridge::{
     Bridge,
     Id,
-    Key,
     Vnodes, //
 };
-use adeos_core::{
-    Core,
-    Delivery, //
-};
+use adeos_core::Core;
 use adeos_proto::id::{
     Life,
     VnodeId,
@@ -28,8 +25,6 @@ use adeos_proto::shm::lock::{
     Token, //
 };
 use adeos_proto::shm::quota::Amount;
-use adeos_proto::shm::Region;
-use core::ops::Deref;
 use kernel::prelude::*;
 use kernel::sync::atomic::{
     Acquire,
@@ -38,21 +33,9 @@ use kernel::sync::atomic::{
 };
 use kernel::sync::Arc;
 
-/// The sleepers of one region, and how many files of this kernel have it open.
-struct Open {
-    desk: Arc<Desk>,
-    key: Key,
-    files: usize,
-}
-
 kernel::sync::global_lock! {
     // SAFETY: `init` is called in the module's initialisation, before any other use.
-    unsafe(uninit) static BOARD: Mutex<Option<Arc<Board>>> = None;
-}
-
-kernel::sync::global_lock! {
-    // SAFETY: `init` is called in the module's initialisation, before any other use.
-    unsafe(uninit) static DESKS: Mutex<KVec<Open>> = KVec::new();
+    unsafe(uninit) static BOARD: Mutex<()> = ();
 }
 
 kernel::sync::global_lock! {
@@ -85,7 +68,6 @@ pub(crate) fn init() {
     // SAFETY: Called once, from the module's initialisation.
     unsafe {
         BOARD.init();
-        DESKS.init();
         KEPT.init();
     }
 }
@@ -100,11 +82,14 @@ pub(crate) fn limit() -> Amount {
 
 /// The board, which is opened the first time. Process context; see [`Board::open`].
 pub(crate) fn board(core: &Arc<Core>) -> Result<Arc<Board>> {
-    let mut board = BOARD.lock();
-    if board.is_none() {
-        *board = Some(Board::open(core)?);
+    if let Some(board) = hall::board() {
+        return Ok(board);
     }
-    board.clone().ok_or(ENOTCONN)
+    let _one = BOARD.lock();
+    match hall::board() {
+        Some(board) => Ok(board),
+        None => Ok(hall::put_up(Board::open(core)?)),
+    }
 }
 
 /// Keeps a region until it is forgotten, or the module goes. Process context. ENOMEM.
@@ -135,76 +120,6 @@ pub(crate) fn forget_all() {
     drop(kept);
 }
 
-/// Lets go of the board. Process context; waits for the root.
-pub(crate) fn close_board() {
-    let board = BOARD.lock().take();
-    drop(board);
-}
-
-/// The place for those that sleep for a region, as one open file has it: it goes with the last one.
-pub(crate) struct DeskUse(Arc<Desk>);
-
-impl DeskUse {
-    /// Finds it, or makes it. Process context. ENOMEM.
-    pub(crate) fn new(id: Id, key: Key, region: Region, board: &Arc<Board>) -> Result<Self> {
-        let mut desks = DESKS.lock();
-        if let Some(open) = desks.iter_mut().find(|open| open.desk.id() == id) {
-            open.files += 1;
-            return Ok(Self(open.desk.clone()));
-        }
-        let desk = Desk::new(id, region, board.clone())?;
-        let open = Open {
-            desk: desk.clone(),
-            key,
-            files: 1,
-        };
-        desks.push(open, GFP_KERNEL)?;
-        Ok(Self(desk))
-    }
-}
-
-impl Deref for DeskUse {
-    type Target = Desk;
-
-    fn deref(&self) -> &Desk {
-        &self.0
-    }
-}
-
-impl Drop for DeskUse {
-    fn drop(&mut self) {
-        let mut desks = DESKS.lock();
-        if let Some(open) = desks.iter_mut().find(|open| open.desk.id() == self.0.id()) {
-            open.files -= 1;
-        }
-        desks.retain(|open| open.files > 0);
-        if desks.is_empty() {
-            // Nobody drops a static: its memory goes with the last file.
-            *desks = KVec::new();
-        }
-    }
-}
-
-/// The portal of regions was raised: somebody sleeps here who is to look.
-pub(crate) fn on_portal(_core: &Core, _delivery: Delivery) {
-    let board = BOARD.lock().clone();
-    let Some(board) = board else {
-        return;
-    };
-    let desks = DESKS.lock();
-    for told in board.take() {
-        let here = desks
-            .iter()
-            .filter(|open| usize::from(open.desk.id().index) == told.region.index());
-        for open in here {
-            open.desk.tell();
-            open.desk.wake_classes(told.classes);
-        }
-    }
-    drop(desks);
-    drop(board);
-}
-
 /// Notes who lives, before there is anybody to be told.
 pub(crate) fn take_view(core: &Core) {
     died(&core.view());
@@ -216,11 +131,14 @@ pub(crate) fn on_view(core: &Core, view: &View) {
     if dead.is_empty() {
         return;
     }
-    for open in DESKS.lock().iter() {
-        if is_concerned(core, open, dead) {
-            open.desk.mourn();
+    let Some(board) = hall::board() else {
+        return;
+    };
+    hall::each(|desk| {
+        if is_concerned(core, desk, dead) {
+            desk.mourn(&board);
         }
-    }
+    });
 }
 
 /// The vnodes of which a life has ended since the last call.
@@ -250,9 +168,9 @@ pub(crate) fn living(mut users: [u32; MAX_VNODES]) -> [u32; MAX_VNODES] {
 }
 
 /// Whether one of these vnodes may use a region. One of which nothing is known is everybody's.
-fn is_concerned(core: &Core, open: &Open, dead: Vnodes) -> bool {
-    let entry = Bridge::published(core, &open.key);
-    let entry = entry.filter(|entry| entry.id == open.desk.id());
+fn is_concerned(core: &Core, desk: &Desk, dead: Vnodes) -> bool {
+    let entry = Bridge::published(core, desk.key());
+    let entry = entry.filter(|entry| entry.id == desk.id());
     entry.is_none_or(|entry| {
         let uses = |vnode: VnodeId| {
             entry
