@@ -284,6 +284,29 @@ impl Window for Part<'_> {
     }
 
     #[inline]
+    fn nonzero64(&self, offset: usize, stride: usize, count: usize) -> u64 {
+        let count = count.min(64);
+        let all = stride
+            .checked_mul(count.saturating_sub(1))
+            .and_then(|last| last.checked_add(size_of::<u64>()))
+            .and_then(|size| self.check(offset, size))
+            .map(|first| first.cast::<u64>())
+            .filter(|first| first.is_aligned() && stride % align_of::<u64>() == 0);
+        let Some(first) = all else {
+            return 0;
+        };
+        let mut bits = 0;
+        for number in 0..count {
+            // SAFETY: `check` says that all of them are mapped; they are aligned as the first one is, and live as long as `self`. Each is
+            // read by one access.
+            let value = unsafe { first.byte_add(stride * number).read_volatile() };
+            bits |= u64::from(value != 0) << number;
+        }
+        barrier();
+        bits
+    }
+
+    #[inline]
     fn store_release64(&self, offset: usize, value: u64) {
         self.release(offset, value);
     }

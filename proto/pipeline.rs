@@ -174,6 +174,11 @@ impl Pipeline {
 
     /// An interrupt has come to this CPU.
     pub fn arrive(&mut self, routes: &Routes, vector: u8) -> Step {
+        let is_at_rest = self.is_empty() && self.stalled == StageSet::EMPTY;
+        if let (true, Some(stage)) = (is_at_rest, routes.first(vector)) {
+            // It would come out of the log at once.
+            return self.run(stage, vector);
+        }
         self.send(routes.first(vector), vector);
         self.next(routes)
     }
@@ -266,14 +271,18 @@ impl Pipeline {
                 continue;
             };
             if routes.has(stage, vector) {
-                self.running.insert(stage);
-                self.count(stage, |counters| &mut counters.runs);
-                return Step::Run(Delivery { stage, vector });
+                return self.run(stage, vector);
             }
             // The stage was taken off the vector while the interrupt was in its log.
             self.send(routes.after(stage, vector), vector);
         }
         Step::Rest
+    }
+
+    fn run(&mut self, stage: Stage, vector: u8) -> Step {
+        self.running.insert(stage);
+        self.count(stage, |counters| &mut counters.runs);
+        Step::Run(Delivery { stage, vector })
     }
 
     /// The earliest stage that has something logged, is not stalled, and may interrupt what is

@@ -9,7 +9,7 @@
 //! doorbell and carries nothing: a spurious one is allowed, a lost one is not.
 //! docs/bridges-and-portals.md is the specification; its rules are cited as PO-n.
 
-use crate::id::VnodeId;
+use crate::id::{VnodeId, MAX_VNODES};
 use crate::layout::slot::{INBOX, INBOX_STRIDE};
 use crate::layout::PORTALS;
 use crate::window::Window;
@@ -158,10 +158,8 @@ pub fn raise<W: Window>(slot: &W, from: VnodeId, portal: Number) -> Raised {
 /// Receiver: the senders that have raised something, as bits. The words are only looked at: an
 /// exchange would take the cache line of each away from a sender that has raised nothing.
 pub(crate) fn senders<W: Window>(slot: &W) -> u32 {
-    VnodeId::all().fold(0, |senders, from| {
-        let is_raised = slot.load_acquire64(inbox(from)) != 0;
-        senders | u32::from(is_raised).wrapping_shl(from.number())
-    })
+    // There are no more than 32.
+    slot.nonzero64(INBOX, INBOX_STRIDE, MAX_VNODES) as u32
 }
 
 /// What was taken out of the inbox for each stage.

@@ -25,6 +25,17 @@ pub trait Window {
     /// Loads a 64-bit number; later accesses stay after it.
     fn load_acquire64(&self, offset: usize) -> u64;
 
+    /// Which of some 64-bit numbers are not 0, as bits: `count` of them, 64 at most, `stride` bytes apart from the first one on. Each is
+    /// loaded once; later accesses stay after it.
+    #[inline]
+    fn nonzero64(&self, offset: usize, stride: usize, count: usize) -> u64 {
+        (0..count.min(64)).fold(0, |bits, number| {
+            let at = offset.wrapping_add(stride.wrapping_mul(number));
+            let is_set = self.load_acquire64(at) != 0;
+            bits | u64::from(is_set).wrapping_shl(number as u32)
+        })
+    }
+
     /// Stores a 64-bit number; earlier accesses stay before it.
     fn store_release64(&self, offset: usize, value: u64);
 

@@ -7,7 +7,6 @@
 
 use super::stage::InStage;
 use super::SYNTHETIC;
-use crate::cpu;
 use adeos_proto::pipeline::{
     Delivery,
     Error,
@@ -72,8 +71,8 @@ impl Cpus {
     }
 
     /// Calls `with`, which calls nothing of this file, on the pipeline of this CPU.
-    fn own<R>(&self, _: &InStage<'_>, with: impl FnOnce(&mut Pipeline) -> R) -> Option<R> {
-        let place = self.place(cpu::current())?;
+    fn own<R>(&self, stage: &InStage<'_>, with: impl FnOnce(&mut Pipeline) -> R) -> Option<R> {
+        let place = self.place(stage.cpu())?;
         // SAFETY: By the invariant of `InStage` interrupts are off, so that this thread stays on its
         // CPU and no interrupt comes in between; no other CPU accesses this place; and the calls of
         // this function, all of them below, do not nest.
@@ -110,7 +109,7 @@ impl Cpus {
 
     /// ENODEV when this CPU is about to leave: what is logged then would never be replayed (PI-54).
     pub(super) fn stall(&self, stage: &InStage<'_>, which: Stage) -> Result<bool> {
-        let place = self.place(cpu::current()).ok_or(ENODEV)?;
+        let place = self.place(stage.cpu()).ok_or(ENODEV)?;
         if place.is_leaving.load(Relaxed) != 0 {
             return Err(ENODEV);
         }
@@ -129,7 +128,7 @@ impl Cpus {
         routes: &Routes,
         which: Stage,
     ) -> Result<Step, Error> {
-        let place = self.place(cpu::current());
+        let place = self.place(stage.cpu());
         if let Some(word) = place.and_then(|place| place.triggered.get(which.rank())) {
             // Whoever has the stage next is not asked for it.
             word.xchg(0, Full);
@@ -144,8 +143,8 @@ impl Cpus {
     }
 
     /// Says whether stages can be stalled on this CPU from now on.
-    pub(super) fn set_leaving(&self, _: &InStage<'_>, is_leaving: bool) {
-        if let Some(place) = self.place(cpu::current()) {
+    pub(super) fn set_leaving(&self, stage: &InStage<'_>, is_leaving: bool) {
+        if let Some(place) = self.place(stage.cpu()) {
             place.is_leaving.store(u32::from(is_leaving), Relaxed);
         }
     }
@@ -163,8 +162,8 @@ impl Cpus {
 
     /// Takes one of those that other CPUs have noted for this one.
     #[cfg(CONFIG_ADEOS)]
-    pub(super) fn triggered(&self, _: &InStage<'_>) -> Option<(Stage, u8)> {
-        let place = self.place(cpu::current())?;
+    pub(super) fn triggered(&self, stage: &InStage<'_>) -> Option<(Stage, u8)> {
+        let place = self.place(stage.cpu())?;
         loop {
             let asked = place.asked.load(Acquire);
             let to = Stage::new(asked.trailing_zeros() as usize)?;

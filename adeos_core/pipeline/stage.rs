@@ -3,6 +3,7 @@
 //! Where a CPU is while the pipeline runs on it, and what may be done there.
 
 use crate::core_state::Core;
+use crate::cpu;
 use crate::kthread::Event;
 use adeos_proto::id::VnodeId;
 use adeos_proto::pipeline::Stage;
@@ -18,9 +19,10 @@ use kernel::types::NotThreadSafe;
 ///
 /// # Invariants
 ///
-/// Interrupts are off on this CPU, and it is in a section of RCU, as long as this is there.
+/// Interrupts are off on this CPU, whose number is `cpu`, and it is in a section of RCU, as long as this is there.
 pub struct InStage<'a> {
     core: &'a Core,
+    cpu: u32,
     _this_cpu: PhantomData<NotThreadSafe>,
 }
 
@@ -33,8 +35,14 @@ impl<'a> InStage<'a> {
         // INVARIANT: By this function's condition. What runs with interrupts off holds up RCU.
         Self {
             core,
+            cpu: cpu::current(),
             _this_cpu: PhantomData,
         }
+    }
+
+    /// This CPU's number.
+    pub(super) fn cpu(&self) -> u32 {
+        self.cpu
     }
 
     /// Which vnode this is.
