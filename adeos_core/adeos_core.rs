@@ -29,6 +29,7 @@ mod facts;
 mod fence;
 mod ffi;
 mod hold;
+mod killable_mutex;
 mod kthread;
 pub mod lock;
 mod machine;

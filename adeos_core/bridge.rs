@@ -11,6 +11,7 @@
 
 use crate::control::Control;
 use crate::core_state::Core;
+use crate::killable_mutex::KillableMutex;
 use crate::kthread::Event;
 use crate::machine::{
     self,
@@ -111,7 +112,8 @@ impl Bridge {
     /// Opens the bridge of this name. Process context; waits for the root. Without a watcher,
     /// [`Follow::Moves`] promises no more than that the bridge can move while nothing maps it.
     ///
-    /// ENOENT there is none, EACCES the rights do not allow it; and those of [`Core::ask`].
+    /// ENOENT there is none, EACCES the rights do not allow it; and those of [`Core::ask`]: EINTR also when somebody else has one made
+    /// here, for which memory is looked for.
     pub fn open(
         core: &Arc<Core>,
         key: &Key,
@@ -217,7 +219,7 @@ pub(crate) struct Bridges {
     pool: [Option<PhysRange>; entry::POOL_RANGES],
     /// Held while a bridge is opened or closed: the root counts a kernel once.
     #[pin]
-    operations: Mutex<()>,
+    operations: KillableMutex,
     #[pin]
     locals: Mutex<KVec<Arc<Local>>>,
     /// Counts the bridges that were opened here; `locals` guards it.
@@ -260,7 +262,10 @@ impl Bridges {
         let pool = entry::pool(&registry);
         pin_init!(Self {
             pool,
-            operations <- kernel::new_mutex!((), "adeos:bridge_operations"),
+            operations <- KillableMutex::new(
+                c"adeos:bridge_operations",
+                kernel::static_lock_class!(),
+            ),
             locals <- kernel::new_mutex!(KVec::new(), "adeos:bridges"),
             last_number: Atomic::new(0),
             regrets <- kernel::new_mutex!(KVec::new(), "adeos:bridge_regrets"),

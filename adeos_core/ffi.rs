@@ -41,6 +41,14 @@ extern "C" {
     ) -> bool;
     pub(crate) fn adeos_raw_spin_unlock(lock: *mut bindings::raw_spinlock_t, flags: c_ulong);
     pub(crate) fn adeos_raw_spin_assert_held(lock: *mut bindings::raw_spinlock_t);
+    pub(crate) fn adeos_mutex_init(
+        mutex: *mut bindings::mutex,
+        name: *const c_char,
+        key: *mut c_void,
+    );
+    pub(crate) fn adeos_mutex_lock(mutex: *mut bindings::mutex);
+    pub(crate) fn adeos_mutex_lock_killable(mutex: *mut bindings::mutex) -> i32;
+    pub(crate) fn adeos_mutex_trylock(mutex: *mut bindings::mutex) -> bool;
     pub(crate) fn adeos_sema_init(semaphore: *mut bindings::semaphore);
     pub(crate) fn adeos_orderly_poweroff();
     pub(crate) fn adeos_park();

@@ -5,6 +5,7 @@
 #include <linux/cred.h>
 #include <linux/debugfs.h>
 #include <linux/kmsg_dump.h>
+#include <linux/mutex.h>
 #include <linux/panic_notifier.h>
 #include <linux/preempt.h>
 #include <linux/reboot.h>
@@ -144,6 +145,26 @@ void adeos_raw_spin_unlock(raw_spinlock_t *lock, unsigned long flags)
 void adeos_raw_spin_assert_held(raw_spinlock_t *lock)
 {
 	lockdep_assert_held(lock);
+}
+
+void adeos_mutex_init(struct mutex *mutex, const char *name, void *key)
+{
+	__mutex_init(mutex, name, key);
+}
+
+void adeos_mutex_lock(struct mutex *mutex)
+{
+	mutex_lock(mutex);
+}
+
+int adeos_mutex_lock_killable(struct mutex *mutex)
+{
+	return mutex_lock_killable(mutex);
+}
+
+bool adeos_mutex_trylock(struct mutex *mutex)
+{
+	return mutex_trylock(mutex);
 }
 
 void adeos_sema_init(struct semaphore *semaphore)

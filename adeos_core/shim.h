@@ -16,6 +16,7 @@ enum {
 	ADEOS_ENDED_HALT,
 };
 
+struct mutex;
 struct semaphore;
 struct seq_file;
 
@@ -40,6 +41,10 @@ unsigned long adeos_raw_spin_lock(raw_spinlock_t *lock);
 bool adeos_raw_spin_trylock(raw_spinlock_t *lock, unsigned long *flags);
 void adeos_raw_spin_unlock(raw_spinlock_t *lock, unsigned long flags);
 void adeos_raw_spin_assert_held(raw_spinlock_t *lock);
+void adeos_mutex_init(struct mutex *mutex, const char *name, void *key);
+void adeos_mutex_lock(struct mutex *mutex);
+int adeos_mutex_lock_killable(struct mutex *mutex);
+bool adeos_mutex_trylock(struct mutex *mutex);
 void adeos_sema_init(struct semaphore *semaphore);
 void adeos_orderly_poweroff(void);
 void adeos_park(void);

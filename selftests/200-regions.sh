@@ -185,6 +185,8 @@ waits() {
 mappings() {
     is "$(shmtest mapping queue 2>&1)" 13 'SH-30: no more than is allowed can be mapped'
     is "$(on one shmtest mapping queue 2>&1)" 13 'nor in a vnode'
+    is "$(shmtest passing passed 2>&1)" 3 'SH-3, 26, 35: it is passed on, SIGBUS is where it has been, a futex it is not'
+    is "$(on one shmtest passing passed 2>&1)" 3 'nor in a vnode'
 }
 
 # eventfds, and what a signal does to who waits.

@@ -174,7 +174,7 @@ pub(super) fn create(
     watcher: Option<Arc<dyn Watcher>>,
 ) -> Result<Arc<Handle>> {
     let place = UniqueArc::new_uninit(GFP_KERNEL)?;
-    let _one = core.bridges().operations.lock();
+    let _one = core.bridges().operations.lock_killable()?;
     let id = ask::create(core, spec)?;
     let may_write = spec.rights.mode & super::mode::OWNER_WRITE != 0;
     let access = if may_write {
@@ -195,7 +195,7 @@ pub(super) fn open(
     watcher: Option<Arc<dyn Watcher>>,
 ) -> Result<Arc<Handle>> {
     let place = UniqueArc::new_uninit(GFP_KERNEL)?;
-    let _one = core.bridges().operations.lock();
+    let _one = core.bridges().operations.lock_killable()?;
     let here = core.bridges().named(key);
     let others = here.map_or(Follow::Moves, |local| local.follow(&local.state.lock()));
     let together = follow_of([others, follow].into_iter());
@@ -255,7 +255,7 @@ fn admit(
 
 /// Says anew whether an opener follows.
 pub(super) fn follow(handle: &Handle, follow: Follow) -> Result {
-    let _one = handle.core.bridges().operations.lock();
+    let _one = handle.core.bridges().operations.lock_killable()?;
     let mut state = handle.local.state.lock();
     let opener = state
         .openers

@@ -10,6 +10,7 @@ mod commands;
 mod files;
 mod litmus;
 mod mapping;
+mod passing;
 mod signals;
 
 use anyhow::{bail, Context, Result};
@@ -54,6 +55,11 @@ enum Command {
         /// Each caller is in a user namespace of its own
         #[arg(long)]
         apart: bool,
+    },
+    /// Passes a region on, maps one that gets smaller, waits for one as Linux waits; how many of them were as they are to be
+    Passing {
+        /// What the regions are called
+        name: String,
     },
     /// Has signals come to who waits for a region of zeros; how many ways of waiting were as they are to be
     Signals {
@@ -147,6 +153,10 @@ fn main() -> Result<()> {
             apart,
         } => {
             println!("{}", callers::check(&name, &mode, &vnode, apart)?);
+            Ok(())
+        }
+        Command::Passing { name } => {
+            println!("{}", passing::check(&name)?);
             Ok(())
         }
         Command::Signals { name } => {
