@@ -14,9 +14,14 @@
 
 module=/lib/modules/$(uname -r)/adeos/bridge_shm.ko
 
-# notices ARGUMENT...: the example, in the root's Debian.
+# notices ARGUMENT...: the example, in the root's Debian. It takes the place of this shell.
 notices() {
-    chroot /debian env LD_LIBRARY_PATH=/tmp/examples python3 /tmp/examples/notices.py "$@"
+    exec chroot /debian env LD_LIBRARY_PATH=/tmp/examples python3 /tmp/examples/notices.py "$@"
+}
+
+# give ARGUMENT...: runs it.
+give() {
+    (notices "$@")
 }
 
 # shown TEXT: who shows has shown it, as the last line.
@@ -34,13 +39,13 @@ check 'a vnode' start one --cpus 1 --memory "$((small + 32))M"
 check 'the root loads the module' insmod "$module"
 check 'and so does the vnode' on one insmod "$module"
 check 'the example is in the Debian' cp -r /examples /debian/tmp/
-refuses 'Texts from programs' 'it tells how it is used' notices
+refuses 'Texts from programs' 'it tells how it is used' give
 notices weather >/tmp/shown 2>&1 &
 showing=$!
 check 'one shows texts' eventually $((20 * slow)) has_region
-check 'another one gives a text' notices weather fine and dry
+check 'another one gives a text' give weather fine and dry
 check 'which is shown' eventually 5 shown 'fine and dry'
-check 'and one more' notices weather rain
+check 'and one more' give weather rain
 check 'which is shown' eventually 5 shown rain
 # The word of the lock is the first, and the text is at 64: a program of the vnode writes there, and dies with the lock.
 on one sh -c 'shmtest serve /tmp/shmtest >/dev/null 2>&1 </dev/null & echo $! >/tmp/shmtest.pid'
@@ -54,7 +59,7 @@ check 'it has the lock, and writes' eventually 5 on one sh -c \
 # shellcheck disable=SC2016 # The vnode expands it.
 on one sh -c 'kill -9 "$(cat /tmp/shmtest.pid)"'
 wait $dying
-check 'SH-61: who gives the next text has the lock' notices weather snow
+check 'SH-61: who gives the next text has the lock' give weather snow
 check 'and it is shown' eventually 5 shown snow
 kill $showing
 wait $showing
