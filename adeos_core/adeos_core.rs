@@ -58,6 +58,7 @@ pub use facts::{
     Facts, //
 };
 pub use hold::ModuleHold;
+pub use killable_mutex::KillableMutex;
 pub use kthread::{
     Body,
     Event,

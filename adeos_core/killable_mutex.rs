@@ -16,7 +16,7 @@ use kernel::types::{
 
 /// Such a mutex, which guards no value of its own.
 #[pin_data]
-pub(crate) struct KillableMutex {
+pub struct KillableMutex {
     #[pin]
     inner: Opaque<bindings::mutex>,
 }
@@ -28,21 +28,21 @@ unsafe impl Sync for KillableMutex {}
 
 /// The fact that the mutex is held, by the thread that has this.
 #[must_use = "it is held no longer than this is there"]
-pub(crate) struct Held<'a> {
+pub struct Held<'a> {
     mutex: &'a KillableMutex,
     _thread: NotThreadSafe,
 }
 
 impl KillableMutex {
     /// Makes one that nobody holds.
-    pub(crate) fn new(
+    pub fn new(
         name: &'static CStr,
         key: Pin<&'static LockClassKey>,
     ) -> impl PinInit<Self> {
         pin_init!(Self {
             inner <- Opaque::ffi_init(|slot: *mut bindings::mutex| {
-                // SAFETY: The slot is memory for a mutex; name and key live for ever.
-                unsafe { ffi::adeos_mutex_init(slot, name.as_char_ptr(), key.as_ptr().cast()) }
+                // SAFETY: The slot is memory for a mutex.
+                unsafe { init(slot, name, key) }
             }),
         })
     }
@@ -55,7 +55,8 @@ impl KillableMutex {
     }
 
     /// Waits for it. Process context. EINTR the process is to be killed.
-    pub(crate) fn lock_killable(&self) -> Result<Held<'_>> {
+    #[inline(never)]
+    pub fn lock_killable(&self) -> Result<Held<'_>> {
         // SAFETY: `new` has initialised it.
         to_result(unsafe { ffi::adeos_mutex_lock_killable(self.inner.get()) })?;
         Ok(self.held())
@@ -74,6 +75,17 @@ impl KillableMutex {
             _thread: NotThreadSafe,
         }
     }
+}
+
+/// Sets one up. It is not inlined into other modules: they can call what is exported of this one only.
+///
+/// # Safety
+///
+/// It is memory for a mutex.
+#[inline(never)]
+unsafe fn init(mutex: *mut bindings::mutex, name: &'static CStr, key: Pin<&'static LockClassKey>) {
+    // SAFETY: By this function's conditions; name and key live for ever.
+    unsafe { ffi::adeos_mutex_init(mutex, name.as_char_ptr(), key.as_ptr().cast()) }
 }
 
 impl Drop for Held<'_> {

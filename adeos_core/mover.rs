@@ -166,20 +166,33 @@ fn carry_out(core: &Arc<Core>, step: Move) -> Result<bool> {
     if !freeze(core, id)? {
         return Ok(false);
     }
+    // It may have got another size since, and with it another place; from now on it stays where it is.
+    if root::look(|table| table.at(step.from)) != Some(id) {
+        thaw(core, id);
+        return Ok(false);
+    }
     if let Err(error) = server::copy(step.from, &target) {
         // Nothing has been written yet: what failed is the mapping.
-        let _ = root::change(core, |table| table.thaw(id, machine::now_us()));
+        thaw(core, id);
         return Err(error);
     }
     let moved = root::change(core, |table| table.moved(id, step.to, machine::now_us()));
     match moved {
         Ok(()) => _ = target.keep(),
-        // The last user has gone meanwhile. The copy goes the way of the bridge.
-        Err(_) => server::give_back(target),
+        Err(_) => {
+            // The last user has gone meanwhile. The copy goes the way of the bridge.
+            server::give_back(target);
+            thaw(core, id);
+        }
     }
     // This frees the source, or all of the bridge.
     server::reclaim(core);
     Ok(moved.is_ok())
+}
+
+/// Ends a freeze, if it is not over, or if the bridge has not gone with its last user.
+pub(crate) fn thaw(core: &Core, id: Id) {
+    let _ = root::change(core, |table| table.thaw(id, machine::now_us()));
 }
 
 /// Has all users let go of a bridge; whether they have. Who refuses or is late pins it (BR-75).
@@ -200,7 +213,7 @@ fn freeze(core: &Core, id: Id) -> Result<bool> {
             Ok(Phase::Freezing) => {}
         }
         if let Err(error) = core.bridges().wait_for_answer(LOOK_MS) {
-            let _ = root::change(core, |table| table.thaw(id, machine::now_us()));
+            thaw(core, id);
             return Err(error);
         }
     }

@@ -21,6 +21,7 @@ use kernel::page::PAGE_SHIFT;
 use kernel::prelude::*;
 use kernel::sync::aref::ARef;
 use kernel::sync::ArcBorrow;
+use kernel::task::Task;
 
 #[expect(improper_ctypes, reason = "the bindings' types are C's own")]
 extern "C" {
@@ -127,7 +128,23 @@ pub(crate) unsafe extern "C" fn mmap(
 /// The area is a new one of [`MEMORY`].
 unsafe extern "C" fn open(vma: *mut bindings::vm_area_struct) {
     // SAFETY: By this function's conditions.
-    unsafe { of(vma) }.add_area();
+    let (handle, is_childs) = unsafe { (of(vma), is_childs(vma)) };
+    handle.add_area();
+    if is_childs {
+        // Linux copies large pages without a look whether they are still there: a move could come in between. The parent enters none
+        // meanwhile, as its areas are locked.
+        handle.unmap_large();
+    }
+}
+
+/// Whether an area is that of a child that is being forked.
+///
+/// # Safety
+///
+/// The area is a new one.
+unsafe fn is_childs(vma: *const bindings::vm_area_struct) -> bool {
+    // SAFETY: By this function's conditions; the current process, which forks or changes its own areas, has a memory of its own.
+    unsafe { (*vma).vm_mm != (*Task::current_raw()).mm }
 }
 
 /// An area goes.
@@ -155,15 +172,21 @@ unsafe extern "C" fn fault(vmf: *mut bindings::vm_fault) -> bindings::vm_fault_t
     let (handle, area) = unsafe { (of(vma), bounds(vma)) };
     let touched = touched & !(PAGE - 1);
     let first = area.start.max(touched & !(AROUND - 1));
-    let count = (area.end.min((touched & !(AROUND - 1)) + AROUND) - first) / PAGE;
-    // An area lies in its region: so does what is in the area.
+    let end = area.end.min((touched & !(AROUND - 1)) + AROUND);
+    // As far as the area goes before what is touched, so does the region.
     let offset = (place << PAGE_SHIFT).wrapping_sub(touched - first);
-    let entered = handle.with_place(offset, count * PAGE, |physical| {
-        let frame = (physical >> PAGE_SHIFT) as c_ulong;
+    let entered = handle.with_range(|range| {
+        // It may have got smaller since the area was made.
+        let is_in_it = place < range.size() >> PAGE_SHIFT;
+        if !is_in_it || offset >= range.size() {
+            return bindings::vm_fault_reason_VM_FAULT_SIGBUS;
+        }
+        let count = (end - first).min(range.size() - offset) / PAGE;
+        let frame = ((range.base() + offset) >> PAGE_SHIFT) as c_ulong;
         let enter = |number: u64| {
             let address = (first + number * PAGE) as c_ulong;
             // SAFETY: The area is one of pages without `struct page`, the address lies in it, and the frame is the bridge's:
-            // that it cannot be moved while this runs is what `with_place` sees to. What is entered already stays.
+            // that it cannot be moved while this runs is what `with_range` sees to. What is entered already stays.
             unsafe { bindings::vmf_insert_pfn(vma, address, frame + number as c_ulong) }
         };
         // What matters is the one that was touched; without memory for the others they are entered when they are.
@@ -218,11 +241,18 @@ unsafe extern "C" fn huge_fault(
         return fallback;
     }
     let is_written = flags & bindings::fault_flag_FAULT_FLAG_WRITE != 0;
-    let entered = handle.with_place(offset, LARGE, |physical| {
-        let frame = (physical >> PAGE_SHIFT) as c_ulong;
+    handle.note_large();
+    let entered = handle.with_range(|range| {
+        let is_there = offset
+            .checked_add(LARGE)
+            .is_some_and(|end| end <= range.size());
+        if !is_there {
+            return fallback;
+        }
+        let frame = ((range.base() + offset) >> PAGE_SHIFT) as c_ulong;
         // SAFETY: The area is one of pages without `struct page` and has all of the large page, whose frame is the bridge's and
         // a multiple of its size, as its offset is and as bridges are; that it cannot be moved while this runs is what
-        // `with_place` sees to.
+        // `with_range` sees to.
         unsafe { bindings::vmf_insert_pfn_pmd(vmf, frame, is_written) }
     });
     entered.unwrap_or(fallback)
@@ -238,12 +268,13 @@ unsafe extern "C" fn huge_fault(
 unsafe fn wait(vmf: *mut bindings::vm_fault, handle: &Handle) -> bindings::vm_fault_t {
     // SAFETY: By this function's conditions.
     let flags = unsafe { (*vmf).flags };
-    let may_let_go = flags & bindings::fault_flag_FAULT_FLAG_ALLOW_RETRY != 0
-        && flags
-            & (bindings::fault_flag_FAULT_FLAG_RETRY_NOWAIT
-                | bindings::fault_flag_FAULT_FLAG_TRIED)
-            == 0;
-    if !may_let_go {
+    let has = |flag| flags & flag != 0;
+    let may_retry = has(bindings::fault_flag_FAULT_FLAG_ALLOW_RETRY);
+    if may_retry && has(bindings::fault_flag_FAULT_FLAG_RETRY_NOWAIT) {
+        // Whoever asks so does not wait, and has let go of nothing.
+        return bindings::vm_fault_reason_VM_FAULT_RETRY;
+    }
+    if !may_retry || has(bindings::fault_flag_FAULT_FLAG_TRIED) {
         return match handle.prepare() {
             Ok(()) | Err(Unusable::NotYet) => bindings::vm_fault_reason_VM_FAULT_NOPAGE,
             Err(error) => failed(error),

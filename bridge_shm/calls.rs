@@ -6,6 +6,7 @@
 
 use crate::event_fd::EventFd;
 use crate::files;
+use crate::hall;
 use crate::handle::{
     Handle,
     Patience, //
@@ -21,7 +22,8 @@ use adeos_core::bridge::{
     Bridge,
     Entry,
     Rights,
-    Scope, //
+    Scope,
+    Vnodes, //
 };
 use adeos_core::caller::{
     self,
@@ -103,7 +105,7 @@ impl Handle {
 
     #[inline(never)]
     fn stat(&self, file: &File, arg: usize) -> Result {
-        user::read_record::<{ abi::Stat::SIZE }>(arg)?;
+        user::zero(abi::Stat::from_bytes(&user::read_record(arg)?).reserved == 0)?;
         let entry = self.entry()?;
         files::set_size(file, entry.range.size());
         let label = Label::from_words(entry.rights.label).ok_or(EPROTO)?;
@@ -155,6 +157,11 @@ impl Handle {
         user::zero(record.reserved == 0)?;
         let (readers, writers) = vnodes_of(record.readers, record.writers)?;
         let new = Label::new(record.user, record.group, mode_of(record.mode)?).ok_or(EINVAL)?;
+        // What is checked here must not be changed by another one in between.
+        hall::one_by_one(|| self.protect_alone(new, readers, writers))
+    }
+
+    fn protect_alone(&self, new: Label, readers: Vnodes, writers: Vnodes) -> Result {
         let entry = self.entry()?;
         let old = Self::check_its_user(&entry)?;
         let is_given_away = new.user != old.user;
@@ -174,15 +181,21 @@ impl Handle {
     fn resize(&self, file: &File, arg: usize) -> Result {
         let record = abi::Resize::from_bytes(&user::read_record(arg)?);
         user::zero(record.reserved == 0)?;
+        let bytes = record.bytes;
+        hall::one_by_one(|| self.resize_alone(bytes))?;
+        files::set_size(file, bytes);
+        Ok(())
+    }
+
+    /// The same, while nobody else in this kernel does it, nor looks how much there is.
+    fn resize_alone(&self, bytes: u64) -> Result {
         let entry = self.entry()?;
         let label = Self::check_its_user(&entry)?;
         let has = Amount::of(Bridge::all(self.core()), entry.owner.vnode, label.user);
-        if record.bytes > entry.range.size() {
-            check_quota(has.resized(entry.range.size(), record.bytes))?;
+        if bytes > entry.range.size() {
+            check_quota(has.resized(entry.range.size(), bytes))?;
         }
-        self.set_size(record.bytes)?;
-        files::set_size(file, record.bytes);
-        Ok(())
+        self.set_size(bytes)
     }
 }
 

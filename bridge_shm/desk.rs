@@ -8,10 +8,7 @@
 
 use crate::board::Board;
 use crate::event_fd::EventFd;
-use adeos_core::bridge::{
-    Id,
-    Key, //
-};
+use adeos_core::bridge::Id;
 use adeos_core::{
     Event,
     RawSpinLock, //
@@ -33,6 +30,9 @@ use kernel::sync::{
     Arc,
     Mutex, //
 };
+
+/// Sleepers that are woken with interrupts off before others get the CPU.
+const AT_ONCE: usize = 64;
 
 /// What one sleeps for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -73,6 +73,11 @@ impl Woken {
         self.is_so.load(Acquire) != 0
     }
 
+    /// Forgets it: who was woken looks, and sleeps on.
+    pub(crate) fn forget(&self) {
+        self.is_so.xchg(0, Full);
+    }
+
     fn set(&self) {
         self.is_so.xchg(1, Full);
         self.event.raise();
@@ -83,7 +88,6 @@ impl Woken {
 #[pin_data]
 pub(crate) struct Desk {
     id: Id,
-    key: Key,
     region: Region,
     /// How many files of this kernel have it open; the hall guards it.
     files: Atomic<u32>,
@@ -93,8 +97,10 @@ pub(crate) struct Desk {
     sleepers: RawSpinLock<KVec<Sleeper>>,
     /// Whether somebody was ever to be told by `news`, or by an eventfd.
     is_polled: Atomic<u32>,
-    /// Whether they are to be told now.
+    /// Whether they, or others, are to be told now.
     is_due: Atomic<u32>,
+    /// Classes of words whose sleepers were too many to be woken at once.
+    pending: Atomic<u64>,
     /// Notices that have been signalled.
     told: Atomic<u64>,
     /// There may be a notice, or a death.
@@ -106,13 +112,12 @@ pub(crate) struct Desk {
 }
 
 impl Desk {
-    /// That of a region of a name. Process context. ENOMEM.
-    pub(crate) fn new(id: Id, key: Key, region: Region, board: &Board) -> Result<Arc<Self>> {
+    /// That of a region. Process context. ENOMEM.
+    pub(crate) fn new(id: Id, region: Region, board: &Board) -> Result<Arc<Self>> {
         let told = board.notices(region);
         Arc::pin_init(
             pin_init!(Self {
                 id,
-                key,
                 region,
                 files: Atomic::new(0),
                 deaths: Atomic::new(0),
@@ -123,6 +128,7 @@ impl Desk {
                 ),
                 is_polled: Atomic::new(0),
                 is_due: Atomic::new(0),
+                pending: Atomic::new(0),
                 told: Atomic::new(told),
                 news <- kernel::new_poll_condvar!("bridge_shm:news"),
                 signalled <- kernel::new_mutex!(KVec::new(), "bridge_shm:signalled"),
@@ -133,10 +139,6 @@ impl Desk {
 
     pub(crate) fn id(&self) -> Id {
         self.id
-    }
-
-    pub(crate) fn key(&self) -> &Key {
-        &self.key
     }
 
     pub(crate) fn region(&self) -> Region {
@@ -220,36 +222,55 @@ impl Desk {
         done
     }
 
-    /// Wakes all that sleep for notices, and all that do on words of these classes. Whether others are to be told by
-    /// [`Desk::tell_due`], who are told in process context only. Any context.
-    pub(crate) fn wake_all(&self, classes: u64) -> bool {
-        let is_of = |offset| classes >> Class::of(offset).number() & 1 != 0;
-        for sleeper in self.sleepers.lock().iter() {
-            match sleeper.cause {
-                Cause::Word(offset) if !is_of(offset) => {}
-                _ => sleeper.woken.set(),
+    /// Wakes those that sleep for notices, and on words of these classes: so many at most as may be woken with interrupts off. Whether there is
+    /// more to be done by [`Desk::tell_due`]: others to wake, or those that poll to be told. Any context.
+    pub(crate) fn wake_some(&self, classes: u64) -> bool {
+        let is_of = |cause| match cause {
+            Cause::Notices => true,
+            Cause::Word(offset) => classes >> Class::of(offset).number() & 1 != 0,
+        };
+        let sleepers = self.sleepers.lock();
+        let concerned = sleepers
+            .iter()
+            .filter(|it| is_of(it.cause) && !it.woken.is_so());
+        let mut left = AT_ONCE;
+        for sleeper in concerned {
+            if left == 0 {
+                break;
             }
+            sleeper.woken.set();
+            left -= 1;
         }
-        let is_polled = self.is_polled.load(Relaxed) != 0;
-        if is_polled {
+        drop(sleepers);
+        let has_more = left == 0;
+        if has_more {
+            insert(&self.pending, classes);
+        }
+        let is_due = has_more || self.is_polled.load(Relaxed) != 0;
+        if is_due {
             self.is_due.xchg(1, Full);
         }
-        is_polled
+        is_due
     }
 
-    /// Tells those that poll, and signals eventfds, if that is due. Process context.
+    /// Does what [`Desk::wake_some`] has left, if anything. Process context.
     pub(crate) fn tell_due(&self, board: &Board) {
-        if self.is_due.xchg(0, Full) == 0 {
-            return;
+        while self.is_due.xchg(0, Full) != 0 {
+            let classes = self.pending.xchg(0, Full);
+            self.news.notify_all();
+            self.signal_all(board, false);
+            if classes == 0 || !self.wake_some(classes) {
+                return;
+            }
         }
-        self.news.notify_all();
-        self.signal_all(board, false);
     }
 
-    /// A vnode that may use the region has died. All that sleep look. Process context.
+    /// A vnode that may use the region has died. All that sleep look, and find that out. Process context.
     pub(crate) fn mourn(&self, board: &Board) {
         self.deaths.fetch_add(1, Full);
-        self.wake_all(u64::MAX);
+        for sleeper in self.sleepers.lock().iter() {
+            sleeper.woken.event.raise();
+        }
         self.news.notify_all();
         self.signal_all(board, true);
     }
@@ -280,5 +301,12 @@ impl Desk {
     pub(crate) fn signal_no_more(&self, event: &Arc<EventFd>) {
         let mut signalled = self.signalled.lock();
         signalled.retain(|other| !Arc::ptr_eq(other, event));
+    }
+}
+
+fn insert(word: &Atomic<u64>, bits: u64) {
+    let mut seen = word.load(Relaxed);
+    while let Err(now) = word.cmpxchg(seen, seen | bits, Full) {
+        seen = now;
     }
 }

@@ -3,14 +3,11 @@
 //! Where all desks of this kernel are found, by portals' interrupts as well.
 //!
 //! Locks: `OPENING`, a mutex, under which desks come and go; inside it the hall's `seen`, which hard interrupts take, and in that a
-//! desk's `sleepers`.
+//! desk's `sleepers`. `changing` is held while the root is asked, and inside none of these.
 
 use crate::board::Board;
 use crate::desk::Desk;
-use adeos_core::bridge::{
-    Id,
-    Key, //
-};
+use adeos_core::bridge::Id;
 use adeos_core::work::{
     Queue,
     Work, //
@@ -18,6 +15,7 @@ use adeos_core::work::{
 use adeos_core::{
     Core,
     Delivery,
+    KillableMutex,
     RawSpinLock, //
 };
 use adeos_proto::bridge::BRIDGES;
@@ -43,6 +41,9 @@ struct Seen {
 struct Hall {
     #[pin]
     seen: RawSpinLock<Seen>,
+    /// Held by who changes whose regions are, or how large they are.
+    #[pin]
+    changing: KillableMutex,
     /// Tells those that interrupts cannot tell. It goes before the queue.
     #[pin]
     telling: Work,
@@ -73,6 +74,7 @@ impl Open {
         let hall = KBox::pin_init(
             pin_init!(Hall {
                 seen <- RawSpinLock::new(seen, c"bridge_shm:hall", kernel::static_lock_class!()),
+                changing <- KillableMutex::new(c"bridge_shm:changing", kernel::static_lock_class!()),
                 telling <- Work::new(tell_due, 0),
                 queue,
             }),
@@ -115,6 +117,15 @@ pub(crate) fn put_up(board: Arc<Board>) -> Arc<Board> {
     .unwrap_or(board)
 }
 
+/// Does something while nobody else in this kernel does such a thing. Process context. EINTR the process is to be killed.
+pub(crate) fn one_by_one<R>(what: impl FnOnce() -> Result<R>) -> Result<R> {
+    within(|hall| {
+        let _one = hall.changing.lock_killable()?;
+        what()
+    })
+    .unwrap_or(Err(ENODEV))
+}
+
 /// All desks, one after the other. Process context.
 pub(crate) fn each(mut what: impl FnMut(&Desk)) {
     for index in 0..BRIDGES {
@@ -142,7 +153,7 @@ pub(crate) fn on_portal(_core: &Core, _delivery: Delivery) {
         let mut is_due = false;
         for told in board.take() {
             if let Some(Some(desk)) = seen.desks.get(told.region.index()) {
-                is_due |= desk.wake_all(told.classes);
+                is_due |= desk.wake_some(told.classes);
             }
         }
         if is_due {
@@ -156,7 +167,7 @@ pub(crate) struct DeskUse(Arc<Desk>);
 
 impl DeskUse {
     /// Finds it, or makes it. Process context. ENOMEM; ESTALE this kernel has another region open that the registry had at this place.
-    pub(crate) fn new(id: Id, key: Key, region: Region, board: &Board) -> Result<Self> {
+    pub(crate) fn new(id: Id, region: Region, board: &Board) -> Result<Self> {
         let _one = OPENING.lock();
         let here = within(|hall| hall.seen.lock().desks.get(region.index()).cloned().flatten());
         if let Some(desk) = here.flatten() {
@@ -166,7 +177,7 @@ impl DeskUse {
             desk.add_file();
             return Ok(Self(desk));
         }
-        let desk = Desk::new(id, key, region, board)?;
+        let desk = Desk::new(id, region, board)?;
         desk.add_file();
         within(|hall| {
             if let Some(place) = hall.seen.lock().desks.get_mut(region.index()) {

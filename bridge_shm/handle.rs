@@ -25,12 +25,12 @@ use adeos_core::bridge::{
     Bridge,
     Entry,
     Id,
-    Key,
     Vnodes, //
 };
 use adeos_core::open_file::check_signals;
 use adeos_core::Core;
 use adeos_proto::abi::shm as abi;
+use adeos_proto::id::PhysRange;
 use adeos_proto::shm::board::{
     Class,
     Matter, //
@@ -62,8 +62,8 @@ use kernel::time::{
 
 /// One sleeps no longer than this without a look (SH-42).
 const LOOK_MS: u64 = 1000;
-/// A lock is freed when the region can be used, for which one looks so often; a move is over long before.
-const FREE_TRIES: u32 = 1000;
+/// The locks of a file are freed when the region can be used; a move is over long before this time is.
+const FREE_MS: u64 = 20_000;
 const FREE_PAUSE_MS: i64 = 10;
 
 /// An open region.
@@ -78,6 +78,8 @@ pub(crate) struct Handle {
     /// Its bytes, when that was looked at last.
     size: Atomic<u64>,
     access: Access,
+    /// Whether programs have large pages of it.
+    has_large: Atomic<u32>,
     /// Notices that a `read` has told.
     seen: Atomic<u64>,
     /// Deaths that a call has told.
@@ -128,14 +130,13 @@ impl Handle {
         core: Arc<Core>,
         bridge: Bridge,
         pages: Arc<Pages>,
-        key: Key,
         access: Access,
     ) -> Result<Arc<Self>> {
         let id = bridge.id();
         let region = Region::new(id.index).ok_or(EPROTO)?;
         let board = statics::board(&core)?;
         let size = entry_of(&bridge)?.range.size();
-        let desk = DeskUse::new(id, key, region, &board)?;
+        let desk = DeskUse::new(id, region, &board)?;
         let token = statics::token(core.own_life());
         Arc::pin_init(
             pin_init!(Self {
@@ -149,6 +150,7 @@ impl Handle {
                 pages,
                 size: Atomic::new(size),
                 access,
+                has_large: Atomic::new(0),
                 token,
                 guarded <- kernel::new_mutex!(KVec::new(), "bridge_shm:guarded"),
                 signalled <- kernel::new_mutex!(None, "bridge_shm:signalled"),
@@ -204,6 +206,9 @@ impl Handle {
         if end > entry.range.size() {
             return Err(EINVAL);
         }
+        if !entry.allows(self.core.own_life(), self.access) {
+            return Err(EACCES);
+        }
         check(&entry, self.access)?;
         self.add_area();
         Ok(())
@@ -226,30 +231,31 @@ impl Handle {
         Ok(())
     }
 
-    /// Hands out where a part of the region is, for as long as `what` takes; no byte of it lies outside of the region.
-    pub(crate) fn with_place<R>(
-        &self,
-        offset: u64,
-        length: u64,
-        what: impl FnOnce(u64) -> R,
-    ) -> Result<R, Unusable> {
-        let found = self.pages.with(|mapped| {
-            let range = mapped.range();
-            let is_in_it = offset
-                .checked_add(length)
-                .is_some_and(|end| end <= range.size());
-            is_in_it.then(|| what(range.base() + offset))
-        })?;
-        found.ok_or(Unusable::Lost)
+    /// Hands out where the region is, for as long as `what` takes.
+    pub(crate) fn with_range<R>(&self, what: impl FnOnce(PhysRange) -> R) -> Result<R, Unusable> {
+        self.pages.with(|mapped| what(mapped.range()))
     }
 
-    /// Has the region be there for [`Handle::with_place`]. See [`Pages::prepare`].
+    /// Undoes what of the region is in page tables by large pages, if anything is: a child that is about to be given copies has it enter
+    /// its own.
+    pub(crate) fn unmap_large(&self) {
+        if self.has_large.load(Relaxed) != 0 {
+            self.pages.unmap_all();
+        }
+    }
+
+    /// Notes that there is going to be a large page.
+    pub(crate) fn note_large(&self) {
+        self.has_large.store(1, Relaxed);
+    }
+
+    /// Has the region be there for [`Handle::with_range`]. See [`Pages::prepare`].
     pub(crate) fn prepare(&self) -> Result<(), Unusable> {
         self.pages.prepare(&self.bridge)
     }
 
-    /// The word at an offset. EINVAL it is not in the region any more.
-    fn word(&self, offset: u64) -> Result<u32> {
+    /// The word at an offset. EINVAL it is not in the region any more; ETIMEDOUT it could not be looked at in time, EINTR.
+    fn word(&self, offset: u64, patience: &Patience) -> Result<u32> {
         let value = loop {
             let found = self.pages.with(|mapped| {
                 is_in(offset, mapped.range().size())
@@ -258,8 +264,11 @@ impl Handle {
             });
             match found {
                 Ok(value) => break value.ok_or(EINVAL),
-                Err(_) => self.prepare_or_fail()?,
+                Err(_) => self
+                    .prepare_or_fail()
+                    .map_err(|error| patience.of_signal(error))?,
             }
+            patience.slice().ok_or(ETIMEDOUT)?;
         };
         self.pages.rest();
         value
@@ -335,6 +344,9 @@ impl Handle {
         look: impl Fn() -> Result<Option<T>>,
     ) -> Result<T> {
         loop {
+            if cause == Cause::Notices {
+                woken.forget();
+            }
             self.board.announce(self.region, cause.matter());
             if let Some(found) = look()? {
                 return Ok(found);
@@ -363,16 +375,19 @@ impl Handle {
     /// Says what is signalled from now on when there are notices, or deaths: at once if there are any. ENOMEM.
     pub(crate) fn set_signalled(&self, event: Option<EventFd>) -> Result {
         let mut signalled = self.signalled.lock();
-        if let Some(before) = signalled.take() {
-            self.desk.signal_no_more(&before);
-        }
-        if let Some(event) = event {
-            let event = Arc::new(event, GFP_KERNEL)?;
-            self.desk.signal(&event)?;
-            if self.has_notices() || self.has_deaths() {
-                event.signal();
+        let event = match event {
+            Some(event) => {
+                let event = Arc::new(event, GFP_KERNEL)?;
+                self.desk.signal(&event)?;
+                if self.has_notices() || self.has_deaths() {
+                    event.signal();
+                }
+                Some(event)
             }
-            *signalled = Some(event);
+            None => None,
+        };
+        if let Some(before) = core::mem::replace(&mut *signalled, event) {
+            self.desk.signal_no_more(&before);
         }
         Ok(())
     }
@@ -386,7 +401,7 @@ impl Handle {
     /// Has vnodes look: this one now.
     fn tell(&self, vnodes: Vnodes, classes: u64) {
         let own = self.core.identity().vnode;
-        if vnodes.has(own) && self.desk.wake_all(classes) {
+        if vnodes.has(own) && self.desk.wake_some(classes) {
             self.desk.tell_due(&self.board);
         }
         self.board.raise(&self.core, vnodes.without(own));
@@ -399,17 +414,21 @@ impl Handle {
         let cause = Cause::Word(offset);
         let woken = self.desk.enter(cause)?;
         let result = self.sleep(&woken, cause, patience, || {
-            if self.word(offset)? != value {
+            if self.word(offset, patience)? != value {
                 return Err(EAGAIN);
             }
             Ok(woken.is_so().then_some(()))
         });
         self.desk.leave(&woken);
-        // A wake that has met this one is not to be lost to the others.
-        if woken.is_so() {
-            return Ok(());
+        // A wake that has met this one is not to be lost.
+        match result {
+            Err(error) if error == EOWNERDEAD && woken.is_so() => {
+                self.wake(offset, Class::of(offset), 1);
+                Err(error)
+            }
+            _ if woken.is_so() => Ok(()),
+            result => result,
         }
-        result
     }
 
     /// Wakes those that sleep on a word, so many at least. EINVAL there is no such word.
@@ -437,26 +456,32 @@ impl Handle {
         if guarded.len() >= abi::MAX_GUARDS {
             return Err(ENOSPC);
         }
-        guarded.push(offset, GFP_KERNEL)?;
-        if guarded.len() == 1 {
-            // Held until the file is closed.
+        guarded.reserve(1, GFP_KERNEL)?;
+        if guarded.is_empty() {
+            // Held until the file is closed, and mapped: it keeps its size.
             self.pages.hold();
+            let mapped = self.word(offset, &Patience::new(abi::FOR_EVER));
+            if let Err(error) = mapped {
+                self.pages.release();
+                return Err(error);
+            }
         }
-        Ok(())
+        Ok(guarded.push(offset, GFP_KERNEL)?)
     }
 
     /// Frees the locks that the file has, and wakes who waits for them.
     fn free_locks(&self) {
+        let patience = Patience::new(FREE_MS);
         for offset in self.guarded.lock().iter() {
-            if self.free_lock(*offset) {
+            if self.free_lock(*offset, &patience) {
                 self.wake(*offset, Class::of(*offset), 1);
             }
         }
     }
 
     /// Frees a lock, if the file has it; whether it had. A signal does not end this, nor does a move.
-    fn free_lock(&self, offset: u64) -> bool {
-        for _ in 0..FREE_TRIES {
+    fn free_lock(&self, offset: u64, patience: &Patience) -> bool {
+        while patience.slice().is_some() {
             let freed = self.pages.with(|mapped| {
                 is_in(offset, mapped.range().size()) && lock::free(mapped, offset, self.token)
             });

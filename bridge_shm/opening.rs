@@ -5,6 +5,7 @@
 #![deny(unsafe_code)]
 
 use crate::files;
+use crate::hall;
 use crate::handle::Handle;
 use crate::pages::Pages;
 use crate::statics;
@@ -117,8 +118,8 @@ fn create(record: &abi::Region) -> Result<(Arc<Handle>, Access)> {
     let has = || Amount::of(Bridge::all(&core), own, user);
     check_quota(has().plus(spec.size))?;
     let bridge = Bridge::create(&core, &spec, Some(pages.clone()))?;
-    check_quota(has())?;
-    Handle::new(core, bridge, pages, key, access).map(|handle| (handle, access))
+    hall::one_by_one(|| check_quota(has()))?;
+    Handle::new(core, bridge, pages, access).map(|handle| (handle, access))
 }
 
 fn open(record: &abi::Region) -> Result<(Arc<Handle>, Access)> {
@@ -136,7 +137,7 @@ fn open(record: &abi::Region) -> Result<(Arc<Handle>, Access)> {
     }
     let pages = Pages::new(core.identity().vnode)?;
     let bridge = Bridge::open(&core, &key, access, Follow::Moves, Some(pages.clone()))?;
-    let handle = Handle::new(core, bridge, pages, key, access)?;
+    let handle = Handle::new(core, bridge, pages, access)?;
     // It can be another one of the same name by now.
     handle.check_again()?;
     Ok((handle, access))

@@ -95,6 +95,13 @@ impl Pages {
         state.mapped.as_ref().map(what).ok_or(Unusable::NotYet)
     }
 
+    /// Takes all of it out of all page tables, from which it can be entered again. Process context.
+    pub(crate) fn unmap_all(&self) {
+        if let Some(space) = &*self.space.lock() {
+            space.unmap_all();
+        }
+    }
+
     /// Keeps the region mapped, once it is, until [`Pages::release`]: it has one size as long as anybody does. Process context.
     pub(crate) fn hold(&self) {
         self.state.lock().holds += 1;
@@ -136,7 +143,10 @@ impl Pages {
                     self.sleep(&mut state);
                     return Err(Unusable::NotYet);
                 }
-                Err(EINTR | ETIMEDOUT | ENOTCONN) => return Err(Unusable::NotYet),
+                Err(EINTR | ETIMEDOUT | ENOTCONN) => {
+                    self.sleep(&mut state);
+                    return Err(Unusable::NotYet);
+                }
                 Err(ENOMEM) => return Err(Unusable::NoMemory),
                 Err(_) => return Err(Unusable::Lost),
             }

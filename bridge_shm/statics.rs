@@ -169,8 +169,7 @@ pub(crate) fn living(mut users: [u32; MAX_VNODES]) -> [u32; MAX_VNODES] {
 
 /// Whether one of these vnodes may use a region. One of which nothing is known is everybody's.
 fn is_concerned(core: &Core, desk: &Desk, dead: Vnodes) -> bool {
-    let entry = Bridge::published(core, desk.key());
-    let entry = entry.filter(|entry| entry.id == desk.id());
+    let entry = Bridge::all(core).find(|entry| entry.id == desk.id());
     entry.is_none_or(|entry| {
         let uses = |vnode: VnodeId| {
             entry

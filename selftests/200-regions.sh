@@ -9,38 +9,11 @@
 # shellcheck disable=SC2016,SC2317 # Other shells expand what is quoted; functions are called by check as well.
 # shellcheck source=selftests/ktap.sh
 . /selftests/ktap.sh
+# shellcheck source=selftests/regions.sh
+. /selftests/regions.sh
 
-module=/lib/modules/$(uname -r)/adeos/bridge_shm.ko
 granule=2097152
 all=65535
-
-# at NAME COMMAND...: runs it in a kernel.
-at() {
-    if [ "$1" = root ]; then
-        shift
-        "$@"
-    else
-        on "$@"
-    fi
-}
-
-# s NAME COMMAND...: has the program of a kernel do something (selftests/shmtest/src/commands.rs).
-s() {
-    where=$1
-    shift
-    at "$where" shmtest ask /tmp/shmtest "$@" 2>&1
-}
-
-# serve NAME: starts the program.
-serve() {
-    at "$1" sh -c 'shmtest serve /tmp/shmtest >/tmp/shmtest.out 2>&1 </dev/null & echo $! >/tmp/shmtest.pid'
-    eventually 5 at "$1" test -S /tmp/shmtest
-}
-
-# served NAME: ends it, and all that it has open.
-end_serving() {
-    at "$1" sh -c 'kill "$(cat /tmp/shmtest.pid)" && rm /tmp/shmtest'
-}
 
 # later NAME COMMAND...: the same as s, in the background; what it says is in /tmp/later, its end in its last line.
 later() {
@@ -57,10 +30,6 @@ later() {
 is_later() {
     wait $later
     is "$(xargs </tmp/later)" "$1" "$2"
-}
-
-bridge_is_gone() {
-    ! vnode bridge list | grep -q " shm\.$1 "
 }
 
 no_bridge_of_one() {
@@ -408,6 +377,10 @@ rights() {
             is "$(on one shmtest callers rights $mode "$3" 2>&1)" 5 "SH-13: mode $mode, vnodes $1 and $2"
         done
     done
+    check 'one has opened it' s one open 5 rights r
+    s root protect 5 0 0 600 1 1 >/tmp/said
+    refuses 'Permission denied' 'SH-11: a vnode that may no more maps nothing' s one map 5
+    check 'it lets go' s one close 5
     for mode in 600 060 006 666; do
         s root protect 5 1000 2000 $mode $all $all >/tmp/said
         is "$(shmtest callers rights $mode w --apart 2>&1)" 5 "SH-15: mode $mode is no other in user namespaces"
@@ -429,6 +402,12 @@ quota() {
     check 'as many as may be are not' su poor -c "$limits create 9 poor.9 $((25 * granule)) 600 0 0"
     refuses 'not permitted' 'SH-14: a user gives nothing away' su poor -c "$limits protect 2 0 0 600 0 0"
     check 'but says who may' su poor -c "$limits protect 2 1000 1000 666 0 0"
+    check 'a region for all' s root create 13 open $granule 666 0 0
+    check 'the user opens it' su poor -c "$limits open 13 open w"
+    check 'it is for its own user now' s root protect 13 0 0 600 0 0
+    refuses 'Permission denied' 'SH-11: who may no more maps nothing' su poor -c "$limits map 13"
+    check 'it lets go' su poor -c "$limits close 13"
+    check 'and so does the root' s root close 13
     check "another user's program opens it" s root open 7 poor.2 w
     # Not the label's user; the root has all capabilities.
     check 'and closes it' s root close 7
@@ -520,11 +499,16 @@ deaths() {
     check 'it has a lock' eventually 5 lock_is_had
     s two hold 1 8192 0 >/tmp/heir 2>&1 &
     heir=$!
+    check 'another file of the root waits on a word' s root open 14 queue w
+    s root wait_word 14 4096 6 20000 >/tmp/word 2>&1 &
+    word=$!
     later root wait 6 "$(s root notices 6)" 20000
     on one sh -c 'echo c >/proc/sysrq-trigger' 2>/dev/null
     is_later 'Error: Owner died (os error 130) status 1' 'SH-50: its death wakes who waits'
     wait $dying
     wait $heir
+    wait $word
+    is "$(cat /tmp/word)" 'Error: Owner died (os error 130)' 'and who waits on a word'
     is "$(cat /tmp/heir)" inherited 'SH-63: who waits for its lock has it, and is told'
     is "$(s root poll 1 0)" ou 'a poll tells it of each region'
     refuses 'died' 'and so does the next call' s root wait 1 "$(s root notices 1)" 100

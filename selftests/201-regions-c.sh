@@ -9,8 +9,8 @@
 # shellcheck disable=SC2317 # Functions are called by check as well.
 # shellcheck source=selftests/ktap.sh
 . /selftests/ktap.sh
-
-module=/lib/modules/$(uname -r)/adeos/bridge_shm.ko
+# shellcheck source=selftests/regions.sh
+. /selftests/regions.sh
 
 # c NAME COMMAND [NUMBER]: has the program of a kernel do something with the region (selftests/c/bridge_c.c).
 c() {
@@ -18,16 +18,6 @@ c() {
     command=$2
     shift 2
     at "$where" bridge_c "$command" c "$@" 2>&1
-}
-
-# at NAME COMMAND...: runs it in a kernel.
-at() {
-    if [ "$1" = root ]; then
-        shift
-        "$@"
-    else
-        on "$@"
-    fi
 }
 
 # begin NAME COMMAND WORD [NUMBER]: the same as c, in the background of that kernel, as soon as it has said the word. What it says is in

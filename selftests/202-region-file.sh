@@ -9,8 +9,9 @@
 # shellcheck disable=SC2016,SC2317 # Other shells expand what is quoted; functions are called by check as well.
 # shellcheck source=selftests/ktap.sh
 . /selftests/ktap.sh
+# shellcheck source=selftests/regions.sh
+. /selftests/regions.sh
 
-module=/lib/modules/$(uname -r)/adeos/bridge_shm.ko
 file=/tmp/cluster.toml
 
 # cluster MODE SIZE: a file with two vnodes, a region of this mode and size for both, and one that `one` writes and `two` reads.
@@ -69,29 +70,6 @@ planned() {
 told() {
     keys=$(echo "$*" | tr ' ' '|')
     sed -nE "s/^ *\"($keys)\": \"?([^\",]*)\"?,?\$/\2/p" | xargs
-}
-
-# at NAME COMMAND...: runs it in a kernel.
-at() {
-    if [ "$1" = root ]; then
-        shift
-        "$@"
-    else
-        on "$@"
-    fi
-}
-
-# s NAME COMMAND...: has the program of a kernel do something (selftests/shmtest/src/commands.rs).
-s() {
-    where=$1
-    shift
-    at "$where" shmtest ask /tmp/shmtest "$@" 2>&1
-}
-
-# serve NAME: starts the program.
-serve() {
-    at "$1" sh -c 'shmtest serve /tmp/shmtest >/tmp/shmtest.out 2>&1 </dev/null & echo $! >/tmp/shmtest.pid'
-    eventually 5 at "$1" test -S /tmp/shmtest
 }
 
 # regions: those that there are, by name, with size and owner.

@@ -9,28 +9,14 @@
 # shellcheck disable=SC2317 # Functions are called by check as well.
 # shellcheck source=selftests/ktap.sh
 . /selftests/ktap.sh
-
-module=/lib/modules/$(uname -r)/adeos/bridge_shm.ko
+# shellcheck source=selftests/regions.sh
+. /selftests/regions.sh
 
 # Rounds that at least two kernels play at the same time.
 rounds=20000
 [ "$is_long" = no ] || rounds=1000000
 rounds=$((rounds / slow))
 regions=0
-
-# at NAME COMMAND...: runs it in a kernel.
-at() {
-    if [ "$1" = root ]; then
-        shift
-        "$@"
-    else
-        on "$@"
-    fi
-}
-
-bridge_is_gone() {
-    ! vnode bridge list | grep -q " shm\.$1 "
-}
 
 # litmus TEST KERNEL...: has these kernels play a test, a role each (selftests/shmtest/src/litmus/catalogue.rs).
 litmus() {

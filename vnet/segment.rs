@@ -18,7 +18,6 @@ use adeos_core::bridge::{
     Vnodes, //
 };
 use adeos_core::Core;
-use adeos_proto::bridge::Asker;
 use adeos_proto::signature::Misfit;
 use adeos_proto::vnet::{
     self,
@@ -123,15 +122,7 @@ pub(crate) fn restrict(
 
 /// Whether this vnode may write a bridge.
 fn allows(core: &Core, entry: &Entry) -> bool {
-    let identity = core.identity();
-    let is_owner =
-        entry.owner.vnode == identity.vnode && entry.owner.generation == identity.generation;
-    let asker = if is_owner {
-        Asker::Owner
-    } else {
-        Asker::Other(identity.vnode)
-    };
-    entry.rights.allow(asker, Access::Write)
+    entry.allows(core.own_life(), Access::Write)
 }
 
 /// The bridge of a segment: a global one.

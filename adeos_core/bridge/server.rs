@@ -17,6 +17,7 @@ use crate::dsp::Request as Message;
 use crate::kthread::Body;
 use crate::machine;
 use crate::mapping::Mapping;
+use crate::mover;
 use crate::pool::Region;
 use adeos_proto::bridge::request::{
     Answer,
@@ -94,9 +95,20 @@ fn next_wanted(core: &Core) -> Option<Wanted> {
     core.bridges().wanted.lock().remove(0).ok()
 }
 
-/// Has the server find memory for a bridge; its reply ends the request.
+/// Has the server find memory for a bridge; its reply ends the request. EAGAIN the same vnode waits for another size already: nothing but
+/// this bounds how much is asked for.
 pub(super) fn want(core: &Core, wanted: Wanted) -> Result {
-    core.bridges().wanted.lock().push(wanted, GFP_KERNEL)?;
+    let vnode = |wanted: &Wanted| match wanted.purpose {
+        Purpose::New => None,
+        Purpose::Resize(from) => Some(from.vnode),
+    };
+    let mut all = core.bridges().wanted.lock();
+    let own = vnode(&wanted);
+    if own.is_some() && all.iter().any(|other| vnode(other) == own) {
+        return Err(EAGAIN);
+    }
+    all.push(wanted, GFP_KERNEL)?;
+    drop(all);
     core.bridges().work.raise();
     Ok(())
 }
@@ -115,6 +127,7 @@ pub(super) fn resize(core: &Arc<Core>, id: Id, size: u64) -> Result {
     let own = core.own_life();
     match root::serve(core, own, &Request::Resize(id, size))? {
         Answer::NeedsPlace(id, size) => give_size(core, own, id, size),
+        Answer::Done(_) => Ok(()),
         _ => Err(EINVAL),
     }
 }
@@ -129,7 +142,7 @@ fn give_size(core: &Arc<Core>, from: Life, id: Id, size: u64) -> Result {
     let before = begun.map_err(root::errno)?;
     if let Err(error) = copy(before, &region) {
         // Nothing has been written yet: what failed is the mapping.
-        let _ = root::change(core, |table| table.thaw(id, machine::now_us()));
+        mover::thaw(core, id);
         return Err(error);
     }
     let resized = root::change(core, |table| {
@@ -137,8 +150,11 @@ fn give_size(core: &Arc<Core>, from: Life, id: Id, size: u64) -> Result {
     });
     match resized {
         Ok(()) => _ = region.keep(),
-        // The last user has gone meanwhile. The copy goes the way of the bridge.
-        Err(_) => give_back(region),
+        Err(_) => {
+            // The last user has gone meanwhile. The copy goes the way of the bridge.
+            give_back(region);
+            mover::thaw(core, id);
+        }
     }
     // This frees where it was, or all of the bridge.
     reclaim(core);

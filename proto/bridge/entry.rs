@@ -7,7 +7,7 @@
 //! checks rights (BR-50 to BR-55).
 
 use super::versioned::{self, WORD};
-use super::{BridgeName, Id, Key, Phase, Rights, Scope, Vnodes, BRIDGES};
+use super::{Access, Asker, BridgeName, Id, Key, Phase, Rights, Scope, Vnodes, BRIDGES};
 use crate::id::{Generation, Life, PhysRange, VnodeId, MAX_VNODES};
 use crate::layout::GRANULE;
 use crate::record;
@@ -171,6 +171,16 @@ pub enum ReadError {
 }
 
 impl Entry {
+    /// Whether a life may use the bridge so (BR-30).
+    pub fn allows(&self, life: Life, access: Access) -> bool {
+        let asker = if self.owner == life && !self.is_orphan {
+            Asker::Owner
+        } else {
+            Asker::Other(life.vnode)
+        };
+        self.rights.allow(asker, access)
+    }
+
     /// Checks a copy of an entry; `None` inside when there is no bridge.
     pub fn from_record(index: u16, record: &EntryRecord) -> Result<Option<Self>, ReadError> {
         let phase = match record.state {

@@ -13,7 +13,7 @@ use crate::layout::GRANULE;
 use crate::record;
 
 /// Version of the two records.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 record! {
     /// A request; fields that an operation has no use for are zero.
@@ -261,7 +261,10 @@ impl<const N: usize> Table<N> {
             Request::Refuse(id, freeze) => self.refuse(from, id, freeze).map(|()| Answer::Done(id)),
             Request::Resize(id, size) => {
                 self.check_resize(from, id, size)?;
-                Ok(Answer::NeedsPlace(id, size))
+                Ok(match self.size(id)? == size {
+                    true => Answer::Done(id),
+                    false => Answer::NeedsPlace(id, size),
+                })
             }
         }
     }

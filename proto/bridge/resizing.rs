@@ -31,6 +31,12 @@ impl<const N: usize> Table<N> {
         }
     }
 
+    /// Bytes of a bridge. `Unknown`.
+    pub(super) fn size(&self, id: Id) -> Result<u64, Error> {
+        let bridge = self.slot(id)?.at(Stage::Live).ok_or(Error::Unknown)?;
+        Ok(bridge.size)
+    }
+
     /// Keeps everybody from mapping a bridge: whoever calls this has memory for the other size, has it be a copy with zeros behind
     /// it, and calls [`resized`](Self::resized) or [`thaw`](Self::thaw). Where the bridge is now; the errors are those of
     /// [`check_resize`](Self::check_resize).

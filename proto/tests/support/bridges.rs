@@ -98,7 +98,7 @@ pub(crate) fn any_payload() -> impl Strategy<Value = [u8; 96]> {
     let near = near.prop_map(
         |(key, operation, access, follow, index, serial, freeze, size)| {
             let record = RequestRecord {
-                version: 1,
+                version: adeos_proto::bridge::request::VERSION,
                 operation,
                 access,
                 follow,

@@ -360,6 +360,10 @@ fn churn(memory: &Memory, ms: u64) -> Result<u64> {
                 place * 8
             );
         }
+        ensure!(
+            files::child_finds(memory, |place| pattern(round, place))?,
+            "a child of round {round} finds something else"
+        );
     }
     Ok(round)
 }

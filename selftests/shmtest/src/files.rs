@@ -63,3 +63,22 @@ fn faults_so_far() -> Result<i64> {
     ensure!(result == 0, "{}", std::io::Error::last_os_error());
     Ok(usage.ru_minflt + usage.ru_majflt)
 }
+
+/// Whether a child that is forked now finds this all over a region.
+pub(crate) fn child_finds(memory: &Memory, wanted: impl Fn(usize) -> u64) -> Result<bool> {
+    // SAFETY: The child loads numbers, and ends.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        let is_right = (0..memory.size() / 8).all(|place| {
+            let found = memory.word64(place * 8);
+            found.is_ok_and(|word| word.load(Ordering::Relaxed) == wanted(place))
+        });
+        // SAFETY: It ends without anything else.
+        unsafe { libc::_exit(i32::from(!is_right)) };
+    }
+    ensure!(child > 0, "no child");
+    let mut status = 0;
+    // SAFETY: It waits for that child, and the number is there.
+    unsafe { libc::waitpid(child, &raw mut status, 0) };
+    Ok(status == 0)
+}
