@@ -417,7 +417,11 @@ impl Handle {
             if self.word(offset, patience)? != value {
                 return Err(EAGAIN);
             }
-            Ok(woken.is_so().then_some(()))
+            if !woken.is_so() {
+                return Ok(None);
+            }
+            // Who dies may have woken others by it.
+            self.check_deaths().map(Some)
         });
         self.desk.leave(&woken);
         // A wake that has met this one is not to be lost.

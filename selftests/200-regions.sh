@@ -315,9 +315,7 @@ channels() {
     check 'two sends' s two pipe_send 20 65536 1000 $messages
     wait $receiving
     is "$(cat /tmp/came.one)" $messages 'one has each message, whole and in order'
-    on one sh -c 'shmtest serve /tmp/third >/dev/null 2>&1 </dev/null & echo $! >/tmp/third.pid'
-    check 'another program of one' eventually 5 on one sh -c \
-        'shmtest ask /tmp/third open 20 channels w && shmtest ask /tmp/third map 20'
+    check 'another program of one' third
     # Nobody receives: it waits for room.
     on one shmtest ask /tmp/third pipe_send 20 65536 1000 100 >/tmp/sent.one 2>&1 &
     sending=$!
@@ -326,9 +324,32 @@ channels() {
     on one sh -c 'kill -9 "$(cat /tmp/third.pid)"'
     wait $sending
     is "$(s two pipe_receive 20 65536 1000 100)" died 'who receives has what it sent, and is told of its end'
+    # Wherever one that sends is killed, what others send and receive is whole.
+    s root queue_receive 20 0 >/tmp/came.root 2>&1 &
+    receiving=$!
+    killed=0
+    for number in 11 12 13 14 15; do
+        third || continue
+        on one shmtest ask /tmp/third queue_send 20 0 $number 1000000 >/tmp/sent.one 2>&1 &
+        sending=$!
+        s two queue_send 20 0 "2$number" 20 || continue
+        on one sh -c 'kill -9 "$(cat /tmp/third.pid)"' && killed=$((killed + 1))
+        wait $sending
+    done
+    is $killed 5 'five that send are killed in the middle of it'
+    check 'two sends all the same' s two queue_send 20 0 99 $messages
+    check 'and ends who receives' s two queue_end 20 0 1
+    wait $receiving
+    within "$(cat /tmp/came.root)" $((messages + 100)) 1000000 'which has found each message whole and in order'
     for name in root one two; do
         check "$name lets go" s $name close 20
     done
+}
+
+# third: another program of one has the region of channels.
+third() {
+    on one sh -c 'rm -f /tmp/third; shmtest serve /tmp/third >/dev/null 2>&1 </dev/null & echo $! >/tmp/third.pid'
+    eventually 5 on one sh -c 'shmtest ask /tmp/third open 20 channels w && shmtest ask /tmp/third map 20'
 }
 
 # field_number NAME: the number of a vnode.
@@ -500,7 +521,8 @@ deaths() {
     s two hold 1 8192 0 >/tmp/heir 2>&1 &
     heir=$!
     check 'another file of the root waits on a word' s root open 14 queue w
-    s root wait_word 14 4096 6 20000 >/tmp/word 2>&1 &
+    # Of another class than the lock, whose new holder wakes others.
+    s root wait_word 14 4100 "$(s root load 1 4100)" 20000 >/tmp/word 2>&1 &
     word=$!
     later root wait 6 "$(s root notices 6)" 20000
     on one sh -c 'echo c >/proc/sysrq-trigger' 2>/dev/null
