@@ -39,6 +39,8 @@ pub struct Memory<'a> {
     /// Places there that matter most; half of its stores go to one of them.
     hot: Vec<usize>,
     forger: Option<Forger>,
+    /// A number that is another one at each access.
+    restless: Cell<Option<usize>>,
     /// Where this side may load, and where it may load and store.
     sees: RefCell<Vec<Range<usize>>>,
     owns: RefCell<Vec<Range<usize>>>,
@@ -62,6 +64,7 @@ impl<'a> Memory<'a> {
             reach: Vec::new(),
             hot: Vec::new(),
             forger: None,
+            restless: Cell::new(None),
             sees: RefCell::new(Vec::new()),
             owns: RefCell::new(vec![at(0, size)]),
             delay: Cell::new(0),
@@ -79,6 +82,11 @@ impl<'a> Memory<'a> {
     /// The peer also stores as this says, which goes to its own places only.
     pub fn forge_by(&mut self, forger: Forger) {
         self.forger = Some(forger);
+    }
+
+    /// From now on the number at this offset is another one at each access: somebody counts it up without a pause.
+    pub fn unsettle(&self, offset: Option<usize>) {
+        self.restless.set(offset);
     }
 
     /// From now on this side stores to what it `owns` only, and loads from what it `sees` as well.
@@ -114,6 +122,10 @@ impl<'a> Memory<'a> {
             "an access of {len} bytes at {offset:#x} goes to what is not for this side"
         );
         self.accesses.set(self.accesses.get() + 1);
+        if let Some(offset) = self.restless.get() {
+            let counted = u64::from_le_bytes(self.word(offset)).wrapping_add(1);
+            self.fill(offset, &counted.to_le_bytes());
+        }
         let Some(peer) = self.peer.filter(|peer| !peer.is_over()) else {
             return;
         };

@@ -13,9 +13,9 @@ use adeos_proto::boot::fdt;
 use adeos_proto::boot::image::{self, PROBE_SIZE};
 use adeos_proto::boot::place::{place, PlaceError};
 use adeos_proto::id::PhysRange;
+use fuzzing::pipe;
 
 use crate::start::{Source, MIN_MEMORY};
-use crate::sys;
 
 /// Devices that are no image.
 pub(crate) const DEVICES: [&str; 4] = ["/dev/zero", "/dev/null", "/dev/kmb", "/dev/adeos"];
@@ -129,7 +129,7 @@ impl Files {
                 file.write_all(&self.originals.kernel)
             })?,
             Source::Folder => File::open("/tmp")?,
-            Source::Pipe => return sys::pipe().map(|(read, write)| Handle::Pipe(read, write)),
+            Source::Pipe => return pipe().map(|(read, write)| Handle::Pipe(read, write)),
             Source::Device(which) => File::open(DEVICES.get(*which).copied().unwrap_or("/"))?,
             Source::Closed(number) => return Ok(Handle::Number(*number)),
         };

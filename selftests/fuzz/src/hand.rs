@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use adeos_proto::abi;
 use adeos_proto::id::MAX_VNODES;
+use fuzzing::{u32_at, Arena, Device, Spot};
 
 use crate::book::{Life, Shared};
 use crate::files::{Files, Originals};
-use crate::model::{self, u32_at, Sent, RACES};
-use crate::plan::{Ask, Request, Spot, Whom};
+use crate::model::{self, Sent, RACES};
+use crate::plan::{Ask, Request, Whom};
 use crate::start::{name_of, Source, StartPlan};
-use crate::sys::{Arena, Device};
 use crate::verify;
 use crate::world::World;
 
@@ -104,7 +104,7 @@ impl Hand {
     /// Sends a record and takes back what the kernel has made of it; the answer, if it is allowed.
     fn send(&self, sent: &Sent<'_>, record: &mut [u8]) -> Result<i32, String> {
         let allowed = sent.allowed(&self.world);
-        let address = self.lay(Arena::RECORD, record, sent.spot);
+        let address = self.arena.lay(Arena::RECORD, record, sent.spot);
         let closed = sent.spot == Spot::ReadOnly;
         if closed {
             self.arena.close_record(true).map_err(said)?;
@@ -131,24 +131,13 @@ impl Hand {
         Ok(answer)
     }
 
-    /// Puts bytes where they are wanted; the address.
-    fn lay(&self, offset: usize, bytes: &[u8], spot: Spot) -> u64 {
-        let offset = match spot {
-            Spot::Nowhere(address) => return address,
-            Spot::Partly(there) => Arena::SIZE - (bytes.len() as u64).min(there) as usize,
-            Spot::Mapped | Spot::ReadOnly => offset,
-        };
-        self.arena.write(offset, bytes);
-        self.arena.address(offset)
-    }
-
     fn start(&self, plan: &StartPlan, request: &Request) -> Result<(), String> {
         let kernel = self.files.kernel(&plan.kernel).map_err(said)?;
         let initrd = self.files.initrd(&plan.initrd).map_err(said)?;
         let mut record = abi::Start {
             kernel_fd: kernel.number(),
             initrd_fd: initrd.number(),
-            cmdline: self.lay(Arena::TEXT, &plan.text, plan.text_spot),
+            cmdline: self.arena.lay(Arena::TEXT, &plan.text, plan.text_spot),
             cmdline_size: plan.text.len() as u32,
             ..plan.record
         };

@@ -15,9 +15,7 @@ mod hand;
 mod kmsg;
 mod model;
 mod plan;
-mod random;
 mod start;
-mod sys;
 mod verify;
 mod world;
 
@@ -29,13 +27,13 @@ use std::time::{Duration, Instant};
 
 use adeos_proto::abi::state;
 use adeos_proto::id::MAX_VNODES;
+use fuzzing::{Arena, Device};
 
 use book::{Book, Shared};
 use files::Originals;
 use hand::Hand;
 use kmsg::{Fired, Log};
 use plan::{Planner, KNOWN};
-use sys::{Arena, Device};
 use world::World;
 
 /// Requests that are sent to one open file.

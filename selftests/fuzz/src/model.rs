@@ -9,12 +9,13 @@ use std::ops::Range;
 use adeos_proto::abi;
 use adeos_proto::bridge::BRIDGES;
 use adeos_proto::id::MAX_VNODES;
+use fuzzing::{u32_at, Allowed, Spot};
 use libc::{
     EBUSY, EEXIST, EFAULT, EINVAL, EISCONN, ENODATA, ENOENT, ENOMEM, ENOSPC, ENOTCONN, ENOTTY,
     EPERM, ESTALE,
 };
 
-use crate::plan::{Spot, KNOWN};
+use crate::plan::KNOWN;
 use crate::start::StartPlan;
 use crate::world::World;
 
@@ -22,41 +23,6 @@ mod start;
 
 /// What any start can meet, because others were quicker or a fault was asked for.
 pub(crate) const RACES: [i32; 4] = [EBUSY, ENOMEM, EEXIST, ENOSPC];
-
-/// The answers that a request may get.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Allowed {
-    /// Success.
-    pub(crate) success: bool,
-    /// These errors.
-    pub(crate) errors: Vec<i32>,
-}
-
-impl Allowed {
-    /// Nothing but an error of these, or success if there are none.
-    fn fails(errors: Vec<i32>) -> Self {
-        Self {
-            success: errors.is_empty(),
-            errors,
-        }
-    }
-
-    /// Success or these.
-    fn maybe(errors: &[i32]) -> Self {
-        Self {
-            success: true,
-            errors: errors.to_vec(),
-        }
-    }
-
-    /// Whether the answer, 0 for success, is among them.
-    pub(crate) fn has(&self, answer: i32) -> bool {
-        match answer {
-            0 => self.success,
-            error => self.errors.contains(&error),
-        }
-    }
-}
 
 /// A request as it is sent.
 pub(crate) struct Sent<'a> {
@@ -199,15 +165,6 @@ impl Sent<'_> {
             _ => Allowed::maybe(&[ENODATA]),
         }
     }
-}
-
-/// The number at an offset; what is missing is zero.
-pub(crate) fn u32_at(bytes: &[u8], offset: usize) -> u32 {
-    let mut raw = [0; 4];
-    for (to, from) in raw.iter_mut().zip(bytes.iter().skip(offset)) {
-        *to = *from;
-    }
-    u32::from_le_bytes(raw)
 }
 
 /// Whether a request is one of `/dev/kmb`.

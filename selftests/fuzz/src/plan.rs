@@ -4,12 +4,10 @@
 //! never from an answer, so that a seed repeats it; what only the run can know, such as the life
 //! that is to be ended, is named by its place among its like.
 
-use std::fmt;
-
 use adeos_proto::abi;
+use fuzzing::{noise, put64, put_size, Bytes, Random, Spot};
 
-use crate::random::Random;
-use crate::start::{put64, StartPlan};
+use crate::start::StartPlan;
 use crate::world::World;
 
 /// The requests that mean something.
@@ -29,19 +27,6 @@ pub(crate) const KNOWN: [(&str, u32); 13] = [
     ("ADEOS_BRIDGE_STAT", abi::ADEOS_BRIDGE_STAT),
 ];
 
-/// Where something lies that a request gives the address of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Spot {
-    /// In memory, all of it.
-    Mapped,
-    /// In memory that can be read only.
-    ReadOnly,
-    /// Only so many bytes of it are in memory.
-    Partly(u64),
-    /// At this address, where there is nothing.
-    Nowhere(u64),
-}
-
 /// Which life of which vnode is meant.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Whom {
@@ -53,22 +38,6 @@ pub(crate) enum Whom {
     Number(u32),
     /// This number and life, which there may never have been.
     Life(u32, u32),
-}
-
-/// Bytes of a record, shown in hexadecimal up to where only zeros follow.
-#[derive(Clone)]
-pub(crate) struct Bytes(pub(crate) Vec<u8>);
-
-impl fmt::Debug for Bytes {
-    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let last = self.0.iter().rposition(|byte| *byte != 0);
-        write!(to, "{} bytes ", self.0.len())?;
-        let shown = last.map_or(0, |last| last + 1);
-        self.0
-            .iter()
-            .take(shown)
-            .try_for_each(|byte| write!(to, "{byte:02x}"))
-    }
 }
 
 /// What is asked.
@@ -173,12 +142,7 @@ impl Planner {
             Ask::Other(_, bytes) => bytes.0.len(),
             Ask::Stream { .. } => return Spot::Mapped,
         };
-        match self.random.below(40) {
-            0 => Spot::Nowhere(self.random.nowhere()),
-            1 => Spot::Partly(self.random.below(size as u64)),
-            2 => Spot::ReadOnly,
-            _ => Spot::Mapped,
-        }
+        Spot::any(&mut self.random, size)
     }
 }
 
@@ -186,8 +150,8 @@ impl Planner {
 fn whom(random: &mut Random, world: &World) -> Whom {
     let life = random.boundary() as u32;
     match random.below(12) {
-        0..=6 => Whom::Living(random.next()),
-        7 | 8 => Whom::Gone(random.next()),
+        0..=6 => Whom::Living(random.any()),
+        7 | 8 => Whom::Gone(random.any()),
         9 if random.once_in(3) => Whom::Number(random.below(18) as u32),
         9 | 10 => Whom::Life(random.below(18) as u32, life),
         _ => Whom::Life(world.one, life),
@@ -218,25 +182,9 @@ fn unknown(random: &mut Random) -> Ask {
     let (_, known) = random.pick(&KNOWN);
     let number = match random.below(2) {
         0 => known ^ (1 << random.below(32)),
-        _ => random.next() as u32,
+        _ => random.any() as u32,
     };
     Ask::Other(number, Bytes(noise(random, number)))
-}
-
-fn noise(random: &mut Random, number: u32) -> Vec<u8> {
-    let size = (number >> 16) & 0x3fff;
-    let mut bytes = vec![0; size as usize];
-    for offset in (0..bytes.len()).step_by(8) {
-        put64(&mut bytes, offset, random.boundary());
-    }
-    put_size(&mut bytes, size);
-    bytes
-}
-
-fn put_size(bytes: &mut [u8], size: u32) {
-    for (to, from) in bytes.iter_mut().zip(size.to_le_bytes()) {
-        *to = from;
-    }
 }
 
 /// A request that changes nothing of importance: noise, or honest in all but one word.

@@ -3,9 +3,8 @@
 //! Starts of vnodes to be asked for: honest ones, and ones with a field or a file that is not.
 
 use adeos_proto::abi::{self, start};
+use fuzzing::{put64, Random, Spot};
 
-use crate::plan::Spot;
-use crate::random::Random;
 use crate::world::World;
 
 /// Memory is counted in this many bytes.
@@ -154,13 +153,6 @@ impl StartPlan {
         let mut bytes = self.record.to_bytes();
         put64(&mut bytes, word * 8, random.boundary());
         self.record = abi::Start::from_bytes(&bytes);
-    }
-}
-
-/// Writes a number into a record.
-pub(crate) fn put64(bytes: &mut [u8], offset: usize, value: u64) {
-    for (to, from) in bytes.iter_mut().skip(offset).zip(value.to_le_bytes()) {
-        *to = from;
     }
 }
 

@@ -4,8 +4,7 @@
 
 use adeos_proto::abi;
 use adeos_proto::id::MAX_VNODES;
-
-use crate::sys::{self, Arena, Device};
+use fuzzing::{cpus, Arena, Device};
 
 /// The machine as it is found. One vnode runs, which is not to be touched.
 #[derive(Clone, Copy, Debug, Default)]
@@ -56,7 +55,7 @@ impl World {
             world.one_size = facts.memory_size;
             world.needs = needs.max(facts.memory_size);
         }
-        let all = (1u64 << sys::cpus().min(63)) - 1;
+        let all = (1u64 << cpus().min(63)) - 1;
         world.offline = all & !1 & !world.lendable & !first(&info.lent);
         if world.one == 0 || world.lendable == 0 {
             return Err("wants a vnode that runs, and CPUs for more".into());

@@ -8,6 +8,7 @@ mod callers;
 mod channels;
 mod commands;
 mod files;
+mod fuzz;
 mod litmus;
 mod mapping;
 mod passing;
@@ -95,6 +96,15 @@ enum Command {
         /// The region, which it may write
         name: String,
     },
+    /// Does with regions what no honest program would, and checks each answer; what was reached
+    Fuzz {
+        /// How long
+        seconds: u64,
+        /// How many threads do so at once
+        threads: u64,
+        /// What repeats each thread's steps; another one for each program that runs at the same time
+        seed: u64,
+    },
     /// Tries a region: r, w it can be opened so; m, n what is open so can be mapped; x, z it can be mapped to write; k it can be kept
     Try {
         /// The region
@@ -175,6 +185,11 @@ fn main() -> Result<()> {
             println!("{}", mapping::check(&name)?);
             Ok(())
         }
+        Command::Fuzz {
+            seconds,
+            threads,
+            seed,
+        } => fuzz::run(seconds, threads, seed),
         Command::Rounds { name, count } => commands::rounds(&name, count),
         Command::Try { name, keep } => {
             println!("{}", callers::attempt(&name, keep));

@@ -3,10 +3,10 @@
 //! Which answers a start may get.
 
 use adeos_proto::abi::{self, start};
+use fuzzing::{Allowed, Spot};
 use libc::{E2BIG, EBADF, EEXIST, EFAULT, EFBIG, EINVAL, ENOEXEC, ENOMEM};
 
-use super::{Allowed, RACES};
-use crate::plan::Spot;
+use super::RACES;
 use crate::start::{Source, StartPlan, GRANULE, MIN_MEMORY};
 use crate::world::World;
 

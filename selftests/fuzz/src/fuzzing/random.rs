@@ -3,11 +3,11 @@
 //! Pseudo-random numbers that a seed repeats, and values of the kind that checks forget.
 
 /// Xorshift64*, which is enough here.
-pub(crate) struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
     /// A stream of its own for each thread.
-    pub(crate) fn new(seed: u64, thread: u64) -> Self {
+    pub fn new(seed: u64, thread: u64) -> Self {
         let mixed = seed
             .wrapping_add(thread.wrapping_mul(0x9e37_79b9_7f4a_7c15))
             .wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -15,7 +15,7 @@ impl Random {
     }
 
     /// Any number.
-    pub(crate) fn next(&mut self) -> u64 {
+    pub fn any(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -23,23 +23,23 @@ impl Random {
     }
 
     /// A number below `bound`.
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        (self.next() >> 8) % bound.max(1)
+    pub fn below(&mut self, bound: u64) -> u64 {
+        (self.any() >> 8) % bound.max(1)
     }
 
     /// Whether a thing that happens once in `times` happens now.
-    pub(crate) fn once_in(&mut self, times: u64) -> bool {
+    pub fn once_in(&mut self, times: u64) -> bool {
         self.below(times) == 0
     }
 
     /// One of several.
-    pub(crate) fn pick<T: Copy + Default>(&mut self, choices: &[T]) -> T {
+    pub fn pick<T: Copy + Default>(&mut self, choices: &[T]) -> T {
         let place = self.below(choices.len() as u64) as usize;
         choices.get(place).copied().unwrap_or_default()
     }
 
     /// An address that leads nowhere: the first page, the gap between user and kernel, the kernel.
-    pub(crate) fn nowhere(&mut self) -> u64 {
+    pub fn nowhere(&mut self) -> u64 {
         let base = self.pick(&[
             0,
             1,
@@ -52,7 +52,7 @@ impl Random {
     }
 
     /// A number of the kind that checks forget.
-    pub(crate) fn boundary(&mut self) -> u64 {
+    pub fn boundary(&mut self) -> u64 {
         let power = 1u64 << self.below(64);
         let chosen = self.pick(&[
             0,
@@ -75,7 +75,7 @@ impl Random {
         match self.below(4) {
             0 => power,
             1 => power.wrapping_sub(1),
-            2 => self.next(),
+            2 => self.any(),
             _ => chosen,
         }
     }
