@@ -262,25 +262,21 @@ impl Handle {
                     // Every offset fits that is one of a region.
                     .then(|| mapped.load_acquire(offset as usize))
             });
-            match found {
-                Ok(value) => break value.ok_or(EINVAL),
-                Err(_) => self
-                    .prepare_or_fail()
-                    .map_err(|error| patience.of_signal(error))?,
+            if let Ok(value) = found {
+                break value.ok_or(EINVAL);
             }
-            patience.slice().ok_or(ETIMEDOUT)?;
+            match self.prepare() {
+                Ok(()) => {}
+                Err(Unusable::NotYet) => {
+                    check_signals().map_err(|error| patience.of_signal(error))?;
+                    patience.slice().ok_or(ETIMEDOUT)?;
+                }
+                Err(Unusable::NoMemory) => return Err(ENOMEM),
+                Err(Unusable::Lost) => return Err(EIO),
+            }
         };
         self.pages.rest();
         value
-    }
-
-    fn prepare_or_fail(&self) -> Result {
-        match self.prepare() {
-            Ok(()) => Ok(()),
-            Err(Unusable::NotYet) => check_signals(),
-            Err(Unusable::NoMemory) => Err(ENOMEM),
-            Err(Unusable::Lost) => Err(EIO),
-        }
     }
 
     /// Notices so far.

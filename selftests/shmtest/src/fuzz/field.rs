@@ -18,8 +18,8 @@ pub(super) const PAGES: u64 = 4096;
 const FIRST: u64 = 0x20_0000_0000;
 /// From one thread's to the next one's.
 const STRIDE: u64 = 1 << 32;
-/// Programs' addresses end below this.
-pub(super) const END: u64 = 0x7fff_ffff_f000;
+/// Programs' addresses end below this, where page tables have five levels; where they have four, sooner.
+pub(super) const END: u64 = 0xff_ffff_ffff_f000;
 
 /// A part of the field that may not be one.
 #[derive(Clone, Copy, Debug)]
@@ -392,7 +392,7 @@ mod tests {
         assert_eq!(field.cut(part(1, whole - PAGE)).length, whole - PAGE);
         assert!(field.cut(part(1, whole)).length <= whole - PAGE);
         assert!(field.cut(part(4095, 1 << 40)).length <= PAGE);
-        for length in [1 << 47, 1 << 63, u64::MAX, u64::MAX - 4095] {
+        for length in [1 << 56, 1 << 63, u64::MAX, u64::MAX - 4095] {
             // Nobody has addresses there.
             assert!(field.place(shared(7, length, 0)).page.is_some());
             let begins_anew = length > 1 << 63;

@@ -169,9 +169,14 @@ pub(super) struct Planner {
     names: [String; OWN as usize],
 }
 
-/// What a thread's own regions are called: the first one in the cluster, the second one in this vnode.
+/// What a thread's own regions are called: the first one in the cluster, the second one in this vnode. Who damages one of these
+/// names does not come upon another one.
 pub(super) fn own_names(seed: u64, thread: u64) -> [String; OWN as usize] {
-    [0, 1].map(|which| format!("p{seed:x}.{thread}.{which}"))
+    [0, 1].map(|which| {
+        let mut random = Random::new(seed, thread * OWN + which);
+        random.any();
+        format!("p{:016x}", random.any())
+    })
 }
 
 impl Planner {
@@ -449,11 +454,21 @@ mod tests {
     }
 
     #[test]
-    fn regions_of_threads_have_names_that_there_can_be() {
-        let all = [own_names(u64::MAX, 63), own_names(0, 0), own_names(0, 1)].concat();
+    fn regions_of_threads_have_names_of_their_own() {
+        let seeds = [0, 1, 2, 3, u64::MAX];
+        let all = seeds.map(|seed| {
+            (0..16)
+                .flat_map(|it| own_names(seed, it))
+                .collect::<Vec<_>>()
+        });
+        let all = all.concat();
         for (at, name) in all.iter().enumerate() {
             assert!(adeos_proto::shm::region_name(name).is_ok(), "{name}");
-            assert!(!all[at + 1..].contains(name), "{name}");
+            for other in &all[at + 1..] {
+                let letters = name.bytes().zip(other.bytes());
+                let different = letters.filter(|(one, other)| one != other).count();
+                assert!(different > 8, "{name} and {other}");
+            }
         }
     }
 }

@@ -110,7 +110,11 @@ pub(super) fn install() -> io::Result<()> {
     Ok(())
 }
 
-extern "C" fn on_fault(signal: libc::c_int, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
+extern "C" fn on_fault(
+    signal: libc::c_int,
+    info: *mut libc::siginfo_t,
+    context: *mut libc::c_void,
+) {
     let places = [
         &raw const probe_load64_at,
         &raw const probe_load32_at,
@@ -130,6 +134,14 @@ extern "C" fn on_fault(signal: libc::c_int, _: *mut libc::siginfo_t, context: *m
             *result = i64::from(signal);
         }
         return;
+    }
+    let at = *at;
+    // SAFETY: Linux gives it with SA_SIGINFO.
+    let (touched, code) = unsafe { ((*info).si_addr(), (*info).si_code) };
+    // It is not known what it has interrupted; but this is the end.
+    eprintln!("signal {signal}, code {code}, by {at:#x}, of {touched:?}");
+    if let Ok(maps) = std::fs::read_to_string("/proc/self/maps") {
+        eprintln!("{maps}");
     }
     // SAFETY: The instruction is run again, and this time ends the program.
     unsafe { libc::signal(signal, libc::SIG_DFL) };

@@ -142,7 +142,10 @@ impl Model {
     fn of_file(&self, open: &Open, number: u32, bytes: &[u8]) -> Allowed {
         let own = self.own(open.which);
         match number {
-            abi::SHM_STAT => Allowed::fails(Vec::new()),
+            abi::SHM_STAT => match read!(Stat, bytes).reserved {
+                0 => Allowed::fails(Vec::new()),
+                _ => fails(EINVAL),
+            },
             abi::SHM_PROTECT => self.protect(own, &read!(Protect, bytes)),
             abi::SHM_WAIT => wait(own, &read!(Wait, bytes)),
             abi::SHM_WAIT_WORD => self.wait_word(open, &read!(Word, bytes)),
