@@ -3,7 +3,13 @@
 //! The ioctls of `/dev/bridge_shm`, which makes and opens regions, and of the files that it gives (docs/bridge-shm.md).
 //!
 //! A region's file is mapped by `mmap`; it can be passed on, as any other. `read` takes the number of notices since its last
-//! one, `write` of any number but 0 gives one; both want 8 bytes, and `poll` waits.
+//! one, `write` of any number but 0 gives one; both want 8 bytes (EINVAL), and `poll` waits. What `read` cannot put where it is told
+//! (EFAULT) is taken all the same, as with an eventfd. Nothing else that moves bytes of files, or room for them, does anything.
+//!
+//! Any call can come to ENOTTY when the file has none of this number, EFAULT when the record is not where the caller says, EINVAL
+//! when its size is another one or what is reserved is not zero, and ENOMEM when the kernel has no memory; one that asks the
+//! root (`SHM_CREATE`, `SHM_OPEN`, `SHM_PROTECT`) to ENOTCONN and ETIMEDOUT when that is not well, and to EINTR when the process is to
+//! be killed. Where several of a call's errors fit, any of them is returned.
 
 use super::read_write;
 use crate::record;
@@ -12,23 +18,25 @@ use crate::record;
 /// one of this name, EACCES another vnode's name, EDQUOT the user or the vnode has as much as it may have, ENOSPC there can be no
 /// more regions, ENOMEM no memory is found.
 pub const SHM_CREATE: u32 = read_write(64, Region::SIZE);
-/// Opens the region of a name: [`Region`], of which size, rights and vnodes are zero. Returns a descriptor, closed at exec.
-/// ENOENT there is none, EACCES user, group or vnode may not.
+/// Opens the region of a name: [`Region`], of which bytes, mode and vnodes are zero. Returns a descriptor, closed at exec.
+/// EINVAL a field is wrong, ENOENT there is none, EACCES user, group or vnode may not.
 pub const SHM_OPEN: u32 = read_write(65, Region::SIZE);
 
 /// Tells all about a region: [`Stat`].
 pub const SHM_STAT: u32 = read_write(66, Stat::SIZE);
-/// Says anew who may use the region: [`Protect`]. What is open stays so. EPERM the caller may not say so.
+/// Says anew who may use the region: [`Protect`]. What is open stays so. EINVAL a field is wrong, EPERM the caller may not say so,
+/// EACCES nobody may in this vnode, which is neither the owner's nor the root.
 pub const SHM_PROTECT: u32 = read_write(67, Protect::SIZE);
 /// Sleeps until the region's notices are another number than `seen`, which they are then: [`Wait`]. ETIMEDOUT, EINTR;
-/// EOWNERDEAD a vnode that may use the region has died since this file was told of a death.
+/// EOWNERDEAD a vnode that may use the region has died since this file was told of a death. With O_NONBLOCK no time is waited.
 pub const SHM_WAIT: u32 = read_write(68, Wait::SIZE);
 /// Gives a notice: wakes all that wait for one, in every vnode. EBADF the file is open for reading.
 pub const SHM_NOTIFY: u32 = read_write(69, 0);
 /// Sleeps while a word of the region has a value, until somebody wakes who sleeps on it: [`Word`]. It may return sooner.
 /// EAGAIN the word has another value, EINVAL it is none; the other errors are those of [`SHM_WAIT`].
 pub const SHM_WAIT_WORD: u32 = read_write(70, Word::SIZE);
-/// Wakes those that sleep on a word, `value` of them at least: [`Word`]. EBADF the file is open for reading.
+/// Wakes those that sleep on a word, `value` of them at least: [`Word`]. EBADF the file is open for reading, EINVAL there is no such
+/// word.
 pub const SHM_WAKE_WORD: u32 = read_write(71, Word::SIZE);
 
 /// Has the kernel free the lock whose word lies at an offset, if this file has it when it is closed for the last time: [`Guard`].
@@ -36,7 +44,7 @@ pub const SHM_WAKE_WORD: u32 = read_write(71, Word::SIZE);
 pub const SHM_GUARD: u32 = read_write(72, Guard::SIZE);
 
 /// Keeps the region when all files are closed, or does so no more: [`Keep`]. Both are for administrators of this vnode (EPERM). It is kept until
-/// the module is unloaded. ENOENT it is not kept here.
+/// the module is unloaded. EINVAL it is neither, ENOENT it is not kept here.
 pub const SHM_KEEP: u32 = read_write(73, Keep::SIZE);
 
 /// Locks that one file can have guarded.

@@ -6,6 +6,7 @@
 mod callers;
 mod channels;
 mod commands;
+mod fuzz;
 mod mapping;
 
 use anyhow::{bail, Context, Result};
@@ -59,6 +60,15 @@ enum Command {
     Mapping {
         /// The region, which it may write
         name: String,
+    },
+    /// Does with regions what no honest program would, and checks each answer; what was reached
+    Fuzz {
+        /// How long
+        seconds: u64,
+        /// How many threads do so at once
+        threads: u64,
+        /// What repeats each thread's steps; another one for each program that runs at the same time
+        seed: u64,
     },
     /// Tries a region: r, w it can be opened so; m, n what is open so can be mapped; x, z it can be mapped to write
     Try {
@@ -116,6 +126,11 @@ fn main() -> Result<()> {
             println!("{}", mapping::check(&name)?);
             Ok(())
         }
+        Command::Fuzz {
+            seconds,
+            threads,
+            seed,
+        } => fuzz::run(seconds, threads, seed),
         Command::Rounds { name, count } => commands::rounds(&name, count),
         Command::Try { name } => {
             println!("{}", callers::attempt(&name));
