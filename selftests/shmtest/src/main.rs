@@ -7,11 +7,13 @@ mod bench;
 mod callers;
 mod channels;
 mod commands;
+mod endure;
 mod files;
 mod fuzz;
 mod litmus;
 mod mapping;
 mod passing;
+mod scribble;
 mod signals;
 
 use anyhow::{bail, Context, Result};
@@ -95,6 +97,24 @@ enum Command {
     Mapping {
         /// The region, which it may write
         name: String,
+    },
+    /// Uses a region as one of two, whatever wakes them: turns, locks and notices that it had, and its longest wait in ms
+    Endure {
+        /// The region, zeros at first
+        name: String,
+        /// Which one of the two: 0 or 1
+        role: u32,
+        /// How long
+        seconds: u64,
+    },
+    /// Writes over the board what it likes; how many words
+    Scribble {
+        /// Where it is, as `vnode bridge show shm. --json` says
+        address: u64,
+        /// How long
+        seconds: u64,
+        /// What repeats it
+        seed: u64,
     },
     /// Does with regions what no honest program would, and checks each answer; what was reached
     Fuzz {
@@ -183,6 +203,22 @@ fn main() -> Result<()> {
         } => litmus::run(&name, role, roles, &region, rounds),
         Command::Mapping { name } => {
             println!("{}", mapping::check(&name)?);
+            Ok(())
+        }
+        Command::Endure {
+            name,
+            role,
+            seconds,
+        } => {
+            println!("{}", endure::endure(&name, role, seconds)?);
+            Ok(())
+        }
+        Command::Scribble {
+            address,
+            seconds,
+            seed,
+        } => {
+            println!("{}", scribble::scribble(address, seconds, seed)?);
             Ok(())
         }
         Command::Fuzz {

@@ -195,7 +195,7 @@ impl Planner {
 
     /// The next one.
     pub(super) fn next(&mut self) -> Step {
-        match self.random.below(130) {
+        match self.random.below(160) {
             0..=11 => self.open(abi::SHM_CREATE),
             12..=20 => self.open(abi::SHM_OPEN),
             21..=51 => self.ask(),

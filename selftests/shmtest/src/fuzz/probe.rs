@@ -137,12 +137,9 @@ extern "C" fn on_fault(
     }
     let at = *at;
     // SAFETY: Linux gives it with SA_SIGINFO.
-    let (touched, code) = unsafe { ((*info).si_addr(), (*info).si_code) };
+    let touched = unsafe { (*info).si_addr() };
     // It is not known what it has interrupted; but this is the end.
-    eprintln!("signal {signal}, code {code}, by {at:#x}, of {touched:?}");
-    if let Ok(maps) = std::fs::read_to_string("/proc/self/maps") {
-        eprintln!("{maps}");
-    }
+    eprintln!("signal {signal} by {at:#x}, of {touched:?}");
     // SAFETY: The instruction is run again, and this time ends the program.
     unsafe { libc::signal(signal, libc::SIG_DFL) };
 }

@@ -169,8 +169,7 @@ impl Hand {
         let Some(area) = nth(&areas, pick) else {
             return Ok(None);
         };
-        let pages = (area.place.end - area.place.start) / PAGE;
-        let within = (pick >> 16) % pages * PAGE + (pick >> 40) % (PAGE / 8) * 8;
+        let within = offset_in(area, pick >> 16) - area.offset;
         Ok(self.place_at(area, area.place.start + within))
     }
 
@@ -395,8 +394,63 @@ impl Hand {
     }
 }
 
+/// Where in an area's file a number is that this picks: mostly one of a few, so that what was stored is found again.
+fn offset_in(area: &Area, pick: u64) -> u64 {
+    const APART: u64 = 64;
+    let (page, word) = (pick >> 2, pick >> 32);
+    let first = area.offset / PAGE;
+    let end = first + (area.place.end - area.place.start) / PAGE;
+    // Pages with the number 1, 65 and so on that are in it.
+    let from = (first + APART - 2) / APART;
+    let until = (end + APART - 2) / APART;
+    match page.checked_rem(until - from) {
+        Some(at) if pick % 4 != 0 => ((from + at) * APART + 1) * PAGE + word % 4 * 8,
+        _ => (first + page % (end - first)) * PAGE + word % (PAGE / 8) * 8,
+    }
+}
+
 fn nth(areas: &[Area], pick: u64) -> Option<&Area> {
     let count = areas.len() as u64;
     let at = pick.checked_rem(count)?;
     areas.get(at as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_numbers_of_an_area_are_picked_and_some_often() {
+        for (first, pages) in [
+            (0, 1),
+            (1, 1),
+            (0, 512),
+            (65, 1),
+            (66, 63),
+            (66, 64),
+            (500, 12),
+        ] {
+            let area = Area {
+                place: 0..pages * PAGE,
+                may_read: true,
+                may_write: true,
+                may_run: false,
+                is_shared: true,
+                offset: first * PAGE,
+                inode: 1,
+            };
+            let hot = (first..first + pages).filter(|page| page % 64 == 1).count();
+            let mut random = fuzzing::Random::new(first, pages);
+            let mut often = std::collections::BTreeSet::new();
+            for _ in 0..4000 {
+                let offset = offset_in(&area, random.any() >> 16);
+                assert!(offset % 8 == 0 && offset >= area.offset);
+                assert!(offset < area.offset + pages * PAGE);
+                if offset / PAGE % 64 == 1 && offset % PAGE < 32 {
+                    often.insert(offset);
+                }
+            }
+            assert_eq!(often.len(), 4 * hot, "{first} {pages}");
+        }
+    }
 }

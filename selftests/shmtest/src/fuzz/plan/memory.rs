@@ -58,7 +58,7 @@ pub(super) fn part(random: &mut Random) -> Part {
 
 /// A step with memory.
 pub(super) fn step(random: &mut Random) -> Step {
-    match random.below(48) {
+    match random.below(64) {
         0..=11 => Step::Map(random.below(SLOTS), map(random)),
         12 | 13 => Step::Unmap(part(random)),
         14..=16 => Step::Protect(part(random), rights(random)),
