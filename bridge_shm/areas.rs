@@ -298,6 +298,6 @@ fn failed(error: Unusable) -> bindings::vm_fault_t {
     match error {
         Unusable::NotYet => bindings::vm_fault_reason_VM_FAULT_NOPAGE,
         Unusable::NoMemory => bindings::vm_fault_reason_VM_FAULT_OOM,
-        Unusable::Lost => bindings::vm_fault_reason_VM_FAULT_SIGBUS,
+        Unusable::Denied | Unusable::Lost => bindings::vm_fault_reason_VM_FAULT_SIGBUS,
     }
 }

@@ -272,6 +272,7 @@ impl Handle {
                     patience.slice().ok_or(ETIMEDOUT)?;
                 }
                 Err(Unusable::NoMemory) => return Err(ENOMEM),
+                Err(Unusable::Denied) => return Err(EACCES),
                 Err(Unusable::Lost) => return Err(EIO),
             }
         };
@@ -490,7 +491,7 @@ impl Handle {
             }
             match self.prepare() {
                 Ok(()) => {}
-                Err(Unusable::Lost) => return false,
+                Err(Unusable::Denied | Unusable::Lost) => return false,
                 Err(_) => fsleep(Delta::from_millis(FREE_PAUSE_MS)),
             }
         }

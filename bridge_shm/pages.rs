@@ -60,6 +60,8 @@ pub(crate) enum Unusable {
     NotYet,
     /// There is no memory to map it.
     NoMemory,
+    /// This vnode may not use it any more.
+    Denied,
     /// This kernel has it no more.
     Lost,
 }
@@ -148,6 +150,7 @@ impl Pages {
                     return Err(Unusable::NotYet);
                 }
                 Err(ENOMEM) => return Err(Unusable::NoMemory),
+                Err(EACCES) => return Err(Unusable::Denied),
                 Err(_) => return Err(Unusable::Lost),
             }
         }

@@ -7,7 +7,7 @@
 #
 # cluster: --cpus 4 --memory 2G --config /dev/null --timeout 500
 # cargo: shmtest
-# longer
+# long
 # shellcheck disable=SC2016,SC2317 # Other shells expand what is quoted; functions are called by check as well.
 # shellcheck source=selftests/ktap.sh
 . /selftests/ktap.sh
@@ -207,7 +207,7 @@ harms() {
     check 'one has it' s one open 1 calm w
     check 'mapped' s one map 1
     check 'another region' s root create 2 storm $granule 600 $all $all
-    board=$(vnode bridge show shm. --json | sed -n 's/^  "base": \([0-9]*\),*$/\1/p')
+    board=$(vnode bridge show root/shm. --json | sed -n 's/^  "base": \([0-9]*\),*$/\1/p')
     on two shmtest scribble "$board" "$hostile" "$seed" >/tmp/scribbled 2>&1 &
     scribbling=$!
     shmtest endure storm 0 $((hostile - hostile / 4)) >/tmp/endured.root 2>&1 &

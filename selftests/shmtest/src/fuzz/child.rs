@@ -58,6 +58,8 @@ impl Raw {
                 may_fault,
             } => match probe::load64(address) {
                 Ok(number) => wanted.is_none_or(|wanted| wanted == number),
+                // The vnode may not use another's region any more, and it was moved: SH-33.
+                Err(libc::SIGBUS) => wanted.is_none(),
                 Err(signal) => may_fault && signal == libc::SIGSEGV,
             },
             Self::Store { address, number } => probe::store64(address, number).is_ok(),

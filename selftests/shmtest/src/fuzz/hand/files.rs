@@ -8,7 +8,7 @@ use fuzzing::{Allowed, Arena, Spot};
 use libc::{EAGAIN, EBADF, EEXIST, EFAULT, EINVAL, ENODEV, ENOENT, EOPNOTSUPP, EOWNERDEAD, ESPIPE};
 use rustix::fs::OFlags;
 
-use super::super::field::END;
+use super::super::field::{END, PAGE};
 use super::super::model::Open;
 use super::super::plan::{Odd, Watch, SLOTS};
 use super::super::sys::{self, code, file_call};
@@ -67,7 +67,7 @@ impl Hand {
         if is_bad(spot) {
             allowed.success = false;
         }
-        if is_bad(spot) || is_long {
+        if is_bad(spot) || is_long || length > PAGE {
             allowed.errors.push(EFAULT);
         }
         if is_long {
@@ -123,7 +123,7 @@ impl Hand {
         if is_bad(spot) {
             allowed.success = false;
         }
-        if is_bad(spot) || is_long {
+        if is_bad(spot) || is_long || length > PAGE {
             allowed.errors.push(EFAULT);
         }
         if is_long {

@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 
 use fuzzing::{Allowed, Arena};
-use libc::{EAGAIN, EFAULT, EINVAL, EIO, ENOSYS, EPERM, SIGSEGV};
+use libc::{EAGAIN, EFAULT, EINVAL, EIO, ENOSYS, EPERM, SIGBUS, SIGSEGV};
 
 use super::super::field::{Area, Map, Part, PAGE, PAGES};
 use super::super::model::{mark, Mapped, Which};
@@ -216,25 +216,28 @@ impl Hand {
     /// Checks what a load has come to.
     fn loaded(&self, place: Option<&Place>, loaded: Result<u64, Signal>) -> Result<(), String> {
         let may_load = place.is_some_and(|place| place.area.may_load());
-        self.check_fault("load", may_load, loaded.err())?;
+        let is_shared = place.is_some_and(|place| self.model.own(place.which).is_none());
+        self.check_fault("load", may_load, is_shared, loaded.err())?;
         match (place, loaded) {
             (Some(place), Ok(number)) => self.found(place, number),
             _ => Ok(()),
         }
     }
 
-    /// A fault is one where nothing is mapped so, and only there; and never one of a region that has gone (SH-33).
+    /// A fault is one where nothing is mapped so, and only there; but that another's region, which this vnode may not use any more, may have gone
+    /// in a move (SH-33).
     fn check_fault(
         &self,
         call: &'static str,
         may: bool,
+        is_shared: bool,
         signal: Option<Signal>,
     ) -> Result<(), String> {
         let mut book = self.common.book.open();
         book.note(call, signal.unwrap_or(0));
         book.reached.faults += u64::from(signal.is_some());
         let wanted = if may { None } else { Some(SIGSEGV) };
-        match signal == wanted {
+        match signal == wanted || (is_shared && signal == Some(SIGBUS)) {
             true => Ok(()),
             false => Err(format!("{call}: signal {signal:?}, not {wanted:?}")),
         }
@@ -263,7 +266,8 @@ impl Hand {
         };
         let number = mark(place.which, bits);
         let stored = probe::store64(place.address, number);
-        self.check_fault("store", place.area.may_write, stored.err())?;
+        let is_shared = self.model.own(place.which).is_none();
+        self.check_fault("store", place.area.may_write, is_shared, stored.err())?;
         if stored.is_ok() {
             self.model.stored(place.which, place.offset, number);
         }
@@ -272,7 +276,8 @@ impl Hand {
 
     fn load_lock(&self, place: &Place) -> Result<(), String> {
         let loaded = probe::load32(place.address);
-        self.check_fault("load", place.area.may_load(), loaded.err())?;
+        let is_shared = self.model.own(place.which).is_none();
+        self.check_fault("load", place.area.may_load(), is_shared, loaded.err())?;
         match loaded {
             Ok(word) => {
                 self.model.check_lock(place.which, place.offset, word)?;
@@ -310,7 +315,8 @@ impl Hand {
         let holder = holder.or_else(|| self.model.mapped(&place.area));
         let word = holder.map_or(0, |open| open.token) | flags;
         let stored = probe::store32(place.address, word);
-        self.check_fault("store", place.area.may_write, stored.err())?;
+        let is_shared = self.model.own(place.which).is_none();
+        self.check_fault("store", place.area.may_write, is_shared, stored.err())?;
         if stored.is_ok() {
             self.model.stored_lock(place.which, place.offset, word);
         }
@@ -357,6 +363,8 @@ impl Hand {
         let arguments = [place.address, 8, 0, 0, 0];
         let answer = sys::file_call(libc::SYS_write, to, arguments);
         let allowed = match place.area.may_load() {
+            // SH-33, as for loads.
+            true if self.model.own(place.which).is_none() => Allowed::maybe(&[EFAULT]),
             true => Allowed::fails(Vec::new()),
             false => Allowed::fails(vec![EFAULT]),
         };

@@ -164,6 +164,8 @@ impl Model {
                 let is_full = open.guards.len() >= abi::MAX_GUARDS;
                 match is_full && !open.guards.contains(&record.offset) {
                     true => fails(ENOSPC),
+                    // It is mapped for that.
+                    false if own.is_none() => Allowed::maybe(&[EACCES]),
                     false => Allowed::fails(Vec::new()),
                 }
             }
@@ -198,6 +200,9 @@ impl Model {
             return fails(EINVAL);
         }
         let mut allowed = Allowed::maybe(&[ETIMEDOUT, EOWNERDEAD]);
+        if self.own(open.which).is_none() {
+            allowed.errors.push(EACCES);
+        }
         let known = self.lock(open.which, record.offset);
         let known = known.filter(|_| record.offset < super::PAGE);
         // It may return sooner, but not because the word is another one.

@@ -222,6 +222,10 @@ impl Model {
         if has(libc::MAP_LOCKED) {
             allowed.errors.extend([EAGAIN, EPERM]);
         }
+        // There may be less memory than a copy of all of it would take.
+        if kind == libc::MAP_PRIVATE && may(libc::PROT_WRITE) && !allowed.success {
+            allowed.errors.push(ENOMEM);
+        }
         // Linux need not find so much room.
         if address.is_none() && length > 1 << 40 {
             allowed.success = false;
