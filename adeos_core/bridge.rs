@@ -178,6 +178,11 @@ impl Bridge {
         ask::root(core, &Request::Protect(id, rights))
     }
 
+    /// Says who may use this bridge; see [`Bridge::protect`].
+    pub fn set_rights(&self, rights: Rights) -> Result {
+        ask::root(self.0.core(), &Request::Protect(self.id(), rights))
+    }
+
     /// Gives the bridge another size; whoever maps it then finds what it had, as far as there is room, and zeros behind it. The owner
     /// and the root only. Process context; waits for the root, which may have to move other bridges.
     ///

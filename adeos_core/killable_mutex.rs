@@ -35,10 +35,7 @@ pub struct Held<'a> {
 
 impl KillableMutex {
     /// Makes one that nobody holds.
-    pub fn new(
-        name: &'static CStr,
-        key: Pin<&'static LockClassKey>,
-    ) -> impl PinInit<Self> {
+    pub fn new(name: &'static CStr, key: Pin<&'static LockClassKey>) -> impl PinInit<Self> {
         pin_init!(Self {
             inner <- Opaque::ffi_init(|slot: *mut bindings::mutex| {
                 // SAFETY: The slot is memory for a mutex.

@@ -198,7 +198,9 @@ pub(crate) fn thaw(core: &Core, id: Id) {
 /// Has all users let go of a bridge; whether they have. Who refuses or is late pins it (BR-75).
 fn freeze(core: &Core, id: Id) -> Result<bool> {
     let timeout_us = u64::from(FREEZE_MS) * 1000;
-    let begun = root::change(core, |table| table.freeze(id, machine::now_us(), timeout_us));
+    let begun = root::change(core, |table| {
+        table.freeze(id, machine::now_us(), timeout_us)
+    });
     if begun.is_err() {
         return Ok(false);
     }

@@ -64,7 +64,11 @@ impl Handle {
 
     fn sleep_on_word(&self, arg: usize) -> Result {
         let record = abi::Word::from_bytes(&user::read_record(arg)?);
-        self.wait_word(record.offset, record.value, &Patience::new(record.timeout_ms))
+        self.wait_word(
+            record.offset,
+            record.value,
+            &Patience::new(record.timeout_ms),
+        )
     }
 
     fn wake_sleepers(&self, arg: usize) -> Result {
@@ -174,7 +178,7 @@ impl Handle {
             label: new.to_words(),
             ..Rights::open_to(writers)
         };
-        Bridge::protect(self.core(), &entry.key, rights)
+        self.set_rights(rights)
     }
 
     /// SH-26.

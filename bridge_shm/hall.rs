@@ -169,7 +169,14 @@ impl DeskUse {
     /// Finds it, or makes it. Process context. ENOMEM; ESTALE this kernel has another region open that the registry had at this place.
     pub(crate) fn new(id: Id, region: Region, board: &Board) -> Result<Self> {
         let _one = OPENING.lock();
-        let here = within(|hall| hall.seen.lock().desks.get(region.index()).cloned().flatten());
+        let here = within(|hall| {
+            hall.seen
+                .lock()
+                .desks
+                .get(region.index())
+                .cloned()
+                .flatten()
+        });
         if let Some(desk) = here.flatten() {
             if desk.id() != id {
                 return Err(ESTALE);
@@ -201,8 +208,7 @@ impl Drop for DeskUse {
         let _one = OPENING.lock();
         if self.0.end_file() {
             let index = self.0.region().index();
-            let desk =
-                within(|hall| hall.seen.lock().desks.get_mut(index).and_then(Option::take));
+            let desk = within(|hall| hall.seen.lock().desks.get_mut(index).and_then(Option::take));
             drop(desk);
         }
     }

@@ -25,6 +25,7 @@ use adeos_core::bridge::{
     Bridge,
     Entry,
     Id,
+    Rights,
     Vnodes, //
 };
 use adeos_core::open_file::check_signals;
@@ -222,6 +223,11 @@ impl Handle {
     /// There is one area less.
     pub(crate) fn end_area(&self) {
         self.pages.release();
+    }
+
+    /// Says who may use the region. See [`Bridge::protect`].
+    pub(crate) fn set_rights(&self, rights: Rights) -> Result {
+        self.bridge.set_rights(rights)
     }
 
     /// Gives the region another size. See [`Bridge::resize`].
