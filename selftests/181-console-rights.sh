@@ -54,6 +54,8 @@ reads() {
 # types VNODE NAME: a vnode types into the console of another one, and is heard there.
 types() {
     words=$((words + 1))
+    # Where there is no device yet, a shell would make a file.
+    eventually 10 on "$1" test -c "/dev/vcons/$2" || return
     on "$1" sh -c "printf 'word$words\n' >/dev/vcons/$2" && eventually 10 shows "$2" "word$words"
 }
 words=0

@@ -7,7 +7,7 @@
 
 use adeos_proto::bridge::entry::{self, Entry, EntryRecord, ENTRIES, ENTRY_SIZE};
 use adeos_proto::bridge::BRIDGES;
-use adeos_proto::bridge::{mode, Asker, BridgeName, Id, Key, Phase, Rights, Scope, Vnodes};
+use adeos_proto::bridge::{Asker, BridgeName, Id, Key, Phase, Rights, Scope, Vnodes};
 use adeos_proto::id::PhysRange;
 use adeos_proto::layout::GRANULE;
 use hostile::{at, life, registry, Input};

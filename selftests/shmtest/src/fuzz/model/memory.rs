@@ -223,7 +223,7 @@ impl Model {
             allowed.errors.extend([EAGAIN, EPERM]);
         }
         // There may be less memory than a copy of all of it would take.
-        if kind == libc::MAP_PRIVATE && may(libc::PROT_WRITE) && !allowed.success {
+        if kind == libc::MAP_PRIVATE && may(libc::PROT_WRITE) && length > 1 << 24 {
             allowed.errors.push(ENOMEM);
         }
         // Linux need not find so much room.
