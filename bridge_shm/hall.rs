@@ -33,7 +33,7 @@ use kernel::sync::Arc;
 struct Seen {
     board: Option<Arc<Board>>,
     /// By place in the registry.
-    desks: [Option<Arc<Desk>>; BRIDGES],
+    desks: KVec<Option<Arc<Desk>>>,
 }
 
 /// The hall.
@@ -68,7 +68,7 @@ impl Open {
         unsafe { OPENING.init() };
         let seen = Seen {
             board: None,
-            desks: [const { None }; BRIDGES],
+            desks: KVec::from_elem(None, BRIDGES, GFP_KERNEL)?,
         };
         let queue = Queue::new(c"bridge_shm")?;
         let hall = KBox::pin_init(

@@ -62,7 +62,6 @@ fn labels(input: &Input<'_>) {
         let caller = Caller {
             user: input.u32(),
             in_group: |_| in_group,
-            overrides: false,
         };
         let may = [Access::Read, Access::Write].map(|access| label.allows(&caller, access));
         assert!(may[0] || !may[1], "who writes reads as well");
