@@ -8,7 +8,7 @@ use fuzzing::{Allowed, Arena, Spot};
 use libc::{EAGAIN, EBADF, EEXIST, EFAULT, EINVAL, ENODEV, ENOENT, EOPNOTSUPP, EOWNERDEAD, ESPIPE};
 use rustix::fs::OFlags;
 
-use super::super::field::{END, PAGE};
+use super::super::field::END;
 use super::super::model::Open;
 use super::super::plan::{Odd, Watch, SLOTS};
 use super::super::sys::{self, code, file_call};
@@ -26,9 +26,10 @@ fn is_bad(spot: Spot) -> bool {
     matches!(spot, Spot::Nowhere(_) | Spot::Partly(_))
 }
 
-/// Whether so many bytes cannot be anywhere: then it is for their number to be found wrong.
+/// Whether so many bytes cannot be there: where page tables have four levels, addresses end not far behind. Then it is for their number to
+/// be found wrong, before anything is done.
 fn long(length: u64, spot: Spot) -> (Spot, bool) {
-    match length > 1 << 30 {
+    match length > 1 << 20 {
         true => (Spot::Mapped, true),
         false => (spot, false),
     }
@@ -67,7 +68,7 @@ impl Hand {
         if is_bad(spot) {
             allowed.success = false;
         }
-        if is_bad(spot) || is_long || length > PAGE {
+        if is_bad(spot) || is_long {
             allowed.errors.push(EFAULT);
         }
         if is_long {
@@ -123,7 +124,7 @@ impl Hand {
         if is_bad(spot) {
             allowed.success = false;
         }
-        if is_bad(spot) || is_long || length > PAGE {
+        if is_bad(spot) || is_long {
             allowed.errors.push(EFAULT);
         }
         if is_long {
