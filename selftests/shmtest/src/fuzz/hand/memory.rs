@@ -124,6 +124,8 @@ impl Hand {
                 self.model.check_number(which, map.offset, number)
             }),
             Err(SIGSEGV) if map.rights & 7 == 0 => Ok(()),
+            // SH-33: this vnode may not use another's region any more.
+            Err(SIGBUS) if which.is_some_and(|which| self.model.own(which).is_none()) => Ok(()),
             told => Err(format!("a load has come to {told:x?}")),
         }
     }
