@@ -23,20 +23,6 @@ reaches() {
     within "$(sed -n "s/^reached:.* $1=\([0-9]*\).*/\1/p" /tmp/answers)" "$2" 1000000 "$3: $2 times"
 }
 
-# files: how many files are open in the root.
-files() {
-    cut -f 1 /proc/sys/fs/file-nr
-}
-
-# slabs: kB that the kernel's objects take. A cache keeps what was freed until it is shrunk; under
-# KASAN that is megabytes.
-slabs() {
-    for cache in /sys/kernel/slab/*/shrink; do
-        echo 1 >"$cache"
-    done
-    kilobytes Slab
-}
-
 seed=$(od -An -tu4 -N4 /dev/urandom | tr -d ' ')
 remark "seed $seed"
 
@@ -52,7 +38,7 @@ is $? 0 'a short run: every answer is one that is allowed'
 remark "$(cat /tmp/answers)"
 slab=$(slabs)
 free=$(kilobytes MemFree)
-files=$(files)
+files=$(open_files)
 
 fuzz 25 "$seed"
 is $? 0 'a long run: every answer is one that is allowed'
@@ -73,7 +59,7 @@ within $(($(slabs) - slab)) -100000 $((512 * slow)) \
     "the root's slabs have not grown (kB)"
 within $((free - $(kilobytes MemFree))) -100000 $((2048 * slow)) \
     "the root's free memory has not shrunk (kB)"
-within "$(files)" 0 "$files" 'no more files are open'
+within "$(open_files)" 0 "$files" 'no more files are open'
 sound one
 check 'the vnode stops' vnode stop one
 is "$(view)" "$before" 'and leaves all as it was'

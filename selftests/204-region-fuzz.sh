@@ -90,19 +90,6 @@ moves() {
     vnode bridge stat --json | sed -n 's/^  "moved": \([0-9]*\),*$/\1/p'
 }
 
-# files: how many files are open in the root.
-files() {
-    cut -f 1 /proc/sys/fs/file-nr
-}
-
-# slabs: kB that the kernel's objects take. A cache keeps what was freed until it is shrunk.
-slabs() {
-    for cache in /sys/kernel/slab/*/shrink; do
-        echo 1 >"$cache"
-    done
-    kilobytes Slab
-}
-
 # stir: regions come that have room only where others give way, until all is over. There need not be so much memory.
 stir() {
     while [ -e /tmp/stir ]; do
@@ -155,7 +142,7 @@ attacks() {
     moved=$(moves)
     slab=$(slabs)
     free=$(pool free)
-    files=$(files)
+    files=$(open_files)
     begin_stirring
     rm /tmp/fuzz.*
     for name in root one two; do
@@ -191,7 +178,7 @@ is_sound() {
         '[ "$(vnode bridge list | grep -c "shm\.")" = 2 ]'
     check 'their memory is back' eventually 10 has_free "$free"
     within $(($(slabs) - slab)) -1000000 $((slack * 2)) "the root's slabs have not grown (kB)"
-    within "$(files)" 0 "$files" 'no more files are open'
+    within "$(open_files)" 0 "$files" 'no more files are open'
     check 'what filled the pool goes' vnode bridge remove filler
     check 'and then there is the board alone' eventually 10 only_the_board
     all_sound

@@ -172,6 +172,19 @@ kilobytes() {
     awk -v key="$1:" '$1 == key { print $2 }' /proc/meminfo
 }
 
+# open_files: how many files are open in this kernel.
+open_files() {
+    cut -f 1 /proc/sys/fs/file-nr
+}
+
+# slabs: kB that the kernel's objects take. A cache keeps what was freed until it is shrunk; under KASAN that is megabytes.
+slabs() {
+    for cache in /sys/kernel/slab/*/shrink; do
+        echo 1 >"$cache"
+    done
+    kilobytes Slab
+}
+
 # console NAME: what a vnode has said in its present life.
 console() {
     vnode console "$1" >/tmp/ktap_console || return

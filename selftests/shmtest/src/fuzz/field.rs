@@ -6,6 +6,7 @@ use std::fs;
 use std::io;
 use std::ops::Range;
 use std::os::fd::RawFd;
+use std::sync::OnceLock;
 
 use super::sys::{map_call, Answer};
 
@@ -20,6 +21,18 @@ const FIRST: u64 = 0x20_0000_0000;
 const STRIDE: u64 = 1 << 32;
 /// Programs' addresses end below this, where page tables have five levels; where they have four, sooner.
 pub(super) const END: u64 = 0xff_ffff_ffff_f000;
+
+/// Where they end in this kernel, which says by a flag of its processors how many levels it uses.
+pub(super) fn end() -> u64 {
+    static END_HERE: OnceLock<u64> = OnceLock::new();
+    *END_HERE.get_or_init(|| {
+        let processors = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        match processors.split_whitespace().any(|flag| flag == "la57") {
+            true => END,
+            false => 0x7fff_ffff_f000,
+        }
+    })
+}
 
 /// A part of the field that may not be one.
 #[derive(Clone, Copy, Debug)]

@@ -8,7 +8,7 @@ use fuzzing::{Allowed, Arena, Spot};
 use libc::{EAGAIN, EBADF, EEXIST, EFAULT, EINVAL, ENODEV, ENOENT, EOPNOTSUPP, EOWNERDEAD, ESPIPE};
 use rustix::fs::OFlags;
 
-use super::super::field::END;
+use super::super::field::end;
 use super::super::model::Open;
 use super::super::plan::{Odd, Watch, SLOTS};
 use super::super::sys::{self, code, file_call};
@@ -33,6 +33,23 @@ fn long(length: u64, spot: Spot) -> (Spot, bool) {
         true => (Spot::Mapped, true),
         false => (spot, false),
     }
+}
+
+/// What a call that moves 8 bytes may answer, by where they are and how many it is told of.
+fn carried(mut allowed: Allowed, length: u64, spot: Spot, is_long: bool) -> Allowed {
+    if length < 8 {
+        allowed = Allowed::fails(vec![EINVAL]);
+    }
+    if is_bad(spot) {
+        allowed.success = false;
+    }
+    if is_bad(spot) || is_long {
+        allowed.errors.push(EFAULT);
+    }
+    if is_long {
+        allowed.errors.push(EINVAL);
+    }
+    allowed
 }
 
 impl Hand {
@@ -62,18 +79,7 @@ impl Hand {
             Some(_) => allowed.errors.clear(),
             None => {}
         }
-        if length < 8 {
-            allowed = Allowed::fails(vec![EINVAL]);
-        }
-        if is_bad(spot) {
-            allowed.success = false;
-        }
-        if is_bad(spot) || is_long {
-            allowed.errors.push(EFAULT);
-        }
-        if is_long {
-            allowed.errors.push(EINVAL);
-        }
+        let allowed = carried(allowed, length, spot, is_long);
         self.judge("read", code(answer), &allowed)?;
         let inode = self.slot(slot).map(|slot| slot.inode);
         let taken = inode.and_then(|inode| self.model.files.get_mut(&inode));
@@ -91,7 +97,7 @@ impl Hand {
                 }
             }
             // As with an eventfd what could not be told is told no more. What is no address of a program's is found before.
-            Err(EFAULT) if length >= 8 && !is_long && address < END => {
+            Err(EFAULT) if length >= 8 && !is_long && address < end() => {
                 if let Some(open) = taken {
                     open.unread = 0;
                 }
@@ -117,19 +123,7 @@ impl Hand {
             return self.judge("write", code(answer), &Allowed::fails(vec![EBADF]));
         };
         let which = open.which;
-        let mut allowed = Allowed::fails(Vec::new());
-        if length < 8 {
-            allowed = Allowed::fails(vec![EINVAL]);
-        }
-        if is_bad(spot) {
-            allowed.success = false;
-        }
-        if is_bad(spot) || is_long {
-            allowed.errors.push(EFAULT);
-        }
-        if is_long {
-            allowed.errors.push(EINVAL);
-        }
+        let mut allowed = carried(Allowed::fails(Vec::new()), length, spot, is_long);
         if !open.can_write {
             allowed = Allowed::fails(vec![EBADF]);
         }
